@@ -1,0 +1,1772 @@
+/* SPDX-License-Identifier: MIT
+ * GENERATED from remotec/protocol.py by tools/generate_protocol.py: do not edit.
+ *
+ * RC_OP_x        operation codes        RC_x_REQUEST_f, RC_x_REPLY_f  offset of fixed-width field f
+ * RC_x_..._SIZE  bytes of fixed fields   RC_TABLE(X)                   X(name, wire value, host value)
+ */
+#ifndef RC_PROTOCOL_H
+#define RC_PROTOCOL_H
+
+#define RC_PROTOCOL_VERSION 1u
+#define RC_PROTOCOL_MIN_VERSION 1u
+#define RC_MAGIC "remotec\n"
+#define RC_DEFAULT_PORT 12345
+#define RC_NO_HANDLE 0u
+
+#define RC_CAPABILITY_XATTR 1u
+#define RC_CAPABILITY_POLL 2u
+#define RC_CAPABILITY_WATCH 4u
+#define RC_CAPABILITY_IOCTL 8u
+#define RC_CAPABILITY_LEASE 0x10u
+
+#define RC_LIMIT_MAX_REQUEST 0x20000u
+#define RC_LIMIT_MAX_DATA 0x100000u
+#define RC_LIMIT_MAX_REPLY 0x101000u
+#define RC_LIMIT_MAX_PREFETCH 0x10000u
+#define RC_LIMIT_MAX_PATH 0x1000u
+#define RC_LIMIT_MAX_NAME 0xffu
+#define RC_LIMIT_MAX_XATTR 0x10000u
+#define RC_LIMIT_MAX_IN_FLIGHT 0x40u
+#define RC_LIMIT_MAX_HANDLES 0x10000u
+#define RC_LIMIT_MAX_SESSIONS 0x4000u
+#define RC_LIMIT_MAX_SHARE 0x400u
+
+#define RC_FRAME_ONE_WAY 1u
+
+#define RC_KIND_POSITIONED 1u
+#define RC_KIND_STREAM 2u
+#define RC_KIND_DIRECTORY 3u
+#define RC_KIND_PATH 4u
+#define RC_KIND_WATCH 5u
+
+#define RC_WIRE_O_RDONLY 0u
+#define RC_WIRE_O_WRONLY 1u
+#define RC_WIRE_O_RDWR 2u
+#define RC_WIRE_S_IFMT 0xf000u
+#define RC_WIRE_S_IFSOCK 0xc000u
+#define RC_WIRE_S_IFLNK 0xa000u
+#define RC_WIRE_S_IFREG 0x8000u
+#define RC_WIRE_S_IFBLK 0x6000u
+#define RC_WIRE_S_IFDIR 0x4000u
+#define RC_WIRE_S_IFCHR 0x2000u
+#define RC_WIRE_S_IFIFO 0x1000u
+#define RC_WIRE_DT_UNKNOWN 0u
+#define RC_WIRE_DT_FIFO 1u
+#define RC_WIRE_DT_CHR 2u
+#define RC_WIRE_DT_DIR 4u
+#define RC_WIRE_DT_BLK 6u
+#define RC_WIRE_DT_REG 8u
+#define RC_WIRE_DT_LNK 0xau
+#define RC_WIRE_DT_SOCK 0xcu
+#define RC_WIRE_F_OK 0u
+#define RC_WIRE_X_OK 1u
+#define RC_WIRE_W_OK 2u
+#define RC_WIRE_R_OK 4u
+
+#define RC_OP_HELLO 1u
+#define RC_OP_PING 2u
+#define RC_OP_OPEN 3u
+#define RC_OP_CLOSE 4u
+#define RC_OP_SHARE 5u
+#define RC_OP_READ 6u
+#define RC_OP_PREAD 7u
+#define RC_OP_LSEEK 8u
+#define RC_OP_FSTAT 9u
+#define RC_OP_STAT 10u
+#define RC_OP_ACCESS 11u
+#define RC_OP_READLINK 12u
+#define RC_OP_GETXATTR 13u
+#define RC_OP_LISTXATTR 14u
+#define RC_OP_READDIR 15u
+#define RC_OP_STATFS 16u
+#define RC_OP_PATHCONF 17u
+#define RC_OP_GETPATH 18u
+#define RC_OP_DESCRIBE 19u
+#define RC_OP_SET_FLAGS 20u
+#define RC_OP_IOCTL 21u
+#define RC_OP_ADVISE 22u
+#define RC_OP_POLL 23u
+#define RC_OP_CANCEL 24u
+#define RC_OP_WATCH_OPEN 25u
+#define RC_OP_WATCH_ADD 26u
+#define RC_OP_WATCH_REMOVE 27u
+#define RC_OP_STATUS 28u
+#define RC_OP_EXTENTS 29u
+#define RC_OP_COUNT 30u
+
+#define RC_OPERATIONS(X) \
+	X(HELLO, 1u) \
+	X(PING, 2u) \
+	X(OPEN, 3u) \
+	X(CLOSE, 4u) \
+	X(SHARE, 5u) \
+	X(READ, 6u) \
+	X(PREAD, 7u) \
+	X(LSEEK, 8u) \
+	X(FSTAT, 9u) \
+	X(STAT, 10u) \
+	X(ACCESS, 11u) \
+	X(READLINK, 12u) \
+	X(GETXATTR, 13u) \
+	X(LISTXATTR, 14u) \
+	X(READDIR, 15u) \
+	X(STATFS, 16u) \
+	X(PATHCONF, 17u) \
+	X(GETPATH, 18u) \
+	X(DESCRIBE, 19u) \
+	X(SET_FLAGS, 20u) \
+	X(IOCTL, 21u) \
+	X(ADVISE, 22u) \
+	X(POLL, 23u) \
+	X(CANCEL, 24u) \
+	X(WATCH_OPEN, 25u) \
+	X(WATCH_ADD, 26u) \
+	X(WATCH_REMOVE, 27u) \
+	X(STATUS, 28u) \
+	X(EXTENTS, 29u)
+
+#define RC_HEADER_SIZE 16u
+#define RC_HEADER_length 0u
+#define RC_HEADER_operation 4u
+#define RC_HEADER_error 6u
+#define RC_HEADER_request_id 8u
+#define RC_HEADER_flags 12u
+#define RC_STAT_SIZE 152u
+#define RC_STAT_mask 0u
+#define RC_STAT_blksize 4u
+#define RC_STAT_attributes 8u
+#define RC_STAT_attributes_mask 16u
+#define RC_STAT_nlink 24u
+#define RC_STAT_uid 28u
+#define RC_STAT_gid 32u
+#define RC_STAT_mode 36u
+#define RC_STAT_ino 40u
+#define RC_STAT_size 48u
+#define RC_STAT_blocks 56u
+#define RC_STAT_atime_sec 64u
+#define RC_STAT_atime_nsec 72u
+#define RC_STAT_btime_sec 76u
+#define RC_STAT_btime_nsec 84u
+#define RC_STAT_ctime_sec 88u
+#define RC_STAT_ctime_nsec 96u
+#define RC_STAT_mtime_sec 100u
+#define RC_STAT_mtime_nsec 108u
+#define RC_STAT_rdev_major 112u
+#define RC_STAT_rdev_minor 116u
+#define RC_STAT_dev_major 120u
+#define RC_STAT_dev_minor 124u
+#define RC_STAT_mnt_id 128u
+#define RC_STAT_dio_mem_align 136u
+#define RC_STAT_dio_offset_align 140u
+#define RC_STAT_subvol 144u
+#define RC_DIRECTORY_ENTRY_SIZE 20u
+#define RC_DIRECTORY_ENTRY_ino 0u
+#define RC_DIRECTORY_ENTRY_offset 8u
+#define RC_DIRECTORY_ENTRY_type 16u
+#define RC_WATCH_EVENT_SIZE 12u
+#define RC_WATCH_EVENT_wd 0u
+#define RC_WATCH_EVENT_mask 4u
+#define RC_WATCH_EVENT_cookie 8u
+#define RC_HELLO_REQUEST_SIZE 48u
+#define RC_HELLO_REQUEST_magic 0u
+#define RC_HELLO_REQUEST_version 8u
+#define RC_HELLO_REQUEST_min_version 12u
+#define RC_HELLO_REQUEST_capabilities 16u
+#define RC_HELLO_REQUEST_session 24u
+#define RC_HELLO_REQUEST_client 40u
+#define RC_HELLO_REPLY_SIZE 24u
+#define RC_HELLO_REPLY_version 0u
+#define RC_HELLO_REPLY_max_data 4u
+#define RC_HELLO_REPLY_max_request 8u
+#define RC_HELLO_REPLY_max_in_flight 12u
+#define RC_HELLO_REPLY_capabilities 16u
+#define RC_PING_REQUEST_SIZE 4u
+#define RC_PING_REQUEST_size 0u
+#define RC_PING_REPLY_SIZE 0u
+#define RC_OPEN_REQUEST_SIZE 24u
+#define RC_OPEN_REQUEST_directory 0u
+#define RC_OPEN_REQUEST_flags 8u
+#define RC_OPEN_REQUEST_mode 12u
+#define RC_OPEN_REQUEST_resolve 16u
+#define RC_OPEN_REQUEST_prefetch 20u
+#define RC_OPEN_REPLY_SIZE 164u
+#define RC_OPEN_REPLY_handle 0u
+#define RC_OPEN_REPLY_kind 8u
+#define RC_OPEN_REPLY_stat 12u
+#define RC_CLOSE_REQUEST_SIZE 8u
+#define RC_CLOSE_REQUEST_handle 0u
+#define RC_CLOSE_REPLY_SIZE 0u
+#define RC_SHARE_REQUEST_SIZE 0u
+#define RC_SHARE_REPLY_SIZE 0u
+#define RC_READ_REQUEST_SIZE 12u
+#define RC_READ_REQUEST_handle 0u
+#define RC_READ_REQUEST_count 8u
+#define RC_READ_REPLY_SIZE 0u
+#define RC_PREAD_REQUEST_SIZE 20u
+#define RC_PREAD_REQUEST_handle 0u
+#define RC_PREAD_REQUEST_offset 8u
+#define RC_PREAD_REQUEST_count 16u
+#define RC_PREAD_REPLY_SIZE 0u
+#define RC_LSEEK_REQUEST_SIZE 20u
+#define RC_LSEEK_REQUEST_handle 0u
+#define RC_LSEEK_REQUEST_offset 8u
+#define RC_LSEEK_REQUEST_whence 16u
+#define RC_LSEEK_REPLY_SIZE 8u
+#define RC_LSEEK_REPLY_offset 0u
+#define RC_FSTAT_REQUEST_SIZE 12u
+#define RC_FSTAT_REQUEST_handle 0u
+#define RC_FSTAT_REQUEST_mask 8u
+#define RC_FSTAT_REPLY_SIZE 152u
+#define RC_FSTAT_REPLY_stat 0u
+#define RC_STAT_REQUEST_SIZE 16u
+#define RC_STAT_REQUEST_directory 0u
+#define RC_STAT_REQUEST_flags 8u
+#define RC_STAT_REQUEST_mask 12u
+#define RC_STAT_REPLY_SIZE 152u
+#define RC_STAT_REPLY_stat 0u
+#define RC_ACCESS_REQUEST_SIZE 16u
+#define RC_ACCESS_REQUEST_directory 0u
+#define RC_ACCESS_REQUEST_mode 8u
+#define RC_ACCESS_REQUEST_flags 12u
+#define RC_ACCESS_REPLY_SIZE 0u
+#define RC_READLINK_REQUEST_SIZE 8u
+#define RC_READLINK_REQUEST_directory 0u
+#define RC_READLINK_REPLY_SIZE 0u
+#define RC_GETXATTR_REQUEST_SIZE 16u
+#define RC_GETXATTR_REQUEST_directory 0u
+#define RC_GETXATTR_REQUEST_flags 8u
+#define RC_GETXATTR_REQUEST_size 12u
+#define RC_GETXATTR_REPLY_SIZE 4u
+#define RC_GETXATTR_REPLY_size 0u
+#define RC_LISTXATTR_REQUEST_SIZE 16u
+#define RC_LISTXATTR_REQUEST_directory 0u
+#define RC_LISTXATTR_REQUEST_flags 8u
+#define RC_LISTXATTR_REQUEST_size 12u
+#define RC_LISTXATTR_REPLY_SIZE 4u
+#define RC_LISTXATTR_REPLY_size 0u
+#define RC_READDIR_REQUEST_SIZE 24u
+#define RC_READDIR_REQUEST_handle 0u
+#define RC_READDIR_REQUEST_offset 8u
+#define RC_READDIR_REQUEST_count 16u
+#define RC_READDIR_REQUEST_mask 20u
+#define RC_READDIR_REPLY_SIZE 4u
+#define RC_READDIR_REPLY_end 0u
+#define RC_STATFS_REQUEST_SIZE 12u
+#define RC_STATFS_REQUEST_directory 0u
+#define RC_STATFS_REQUEST_flags 8u
+#define RC_STATFS_REPLY_SIZE 88u
+#define RC_STATFS_REPLY_type 0u
+#define RC_STATFS_REPLY_bsize 8u
+#define RC_STATFS_REPLY_frsize 16u
+#define RC_STATFS_REPLY_blocks 24u
+#define RC_STATFS_REPLY_bfree 32u
+#define RC_STATFS_REPLY_bavail 40u
+#define RC_STATFS_REPLY_files 48u
+#define RC_STATFS_REPLY_ffree 56u
+#define RC_STATFS_REPLY_fsid 64u
+#define RC_STATFS_REPLY_namelen 72u
+#define RC_STATFS_REPLY_mount_flags 80u
+#define RC_PATHCONF_REQUEST_SIZE 16u
+#define RC_PATHCONF_REQUEST_directory 0u
+#define RC_PATHCONF_REQUEST_flags 8u
+#define RC_PATHCONF_REQUEST_name 12u
+#define RC_PATHCONF_REPLY_SIZE 8u
+#define RC_PATHCONF_REPLY_value 0u
+#define RC_GETPATH_REQUEST_SIZE 8u
+#define RC_GETPATH_REQUEST_handle 0u
+#define RC_GETPATH_REPLY_SIZE 0u
+#define RC_DESCRIBE_REQUEST_SIZE 8u
+#define RC_DESCRIBE_REQUEST_handle 0u
+#define RC_DESCRIBE_REPLY_SIZE 160u
+#define RC_DESCRIBE_REPLY_kind 0u
+#define RC_DESCRIBE_REPLY_flags 4u
+#define RC_DESCRIBE_REPLY_stat 8u
+#define RC_SET_FLAGS_REQUEST_SIZE 12u
+#define RC_SET_FLAGS_REQUEST_handle 0u
+#define RC_SET_FLAGS_REQUEST_flags 8u
+#define RC_SET_FLAGS_REPLY_SIZE 0u
+#define RC_IOCTL_REQUEST_SIZE 12u
+#define RC_IOCTL_REQUEST_handle 0u
+#define RC_IOCTL_REQUEST_request 8u
+#define RC_IOCTL_REPLY_SIZE 0u
+#define RC_ADVISE_REQUEST_SIZE 28u
+#define RC_ADVISE_REQUEST_handle 0u
+#define RC_ADVISE_REQUEST_offset 8u
+#define RC_ADVISE_REQUEST_length 16u
+#define RC_ADVISE_REQUEST_advice 24u
+#define RC_ADVISE_REPLY_SIZE 0u
+#define RC_POLL_REQUEST_SIZE 16u
+#define RC_POLL_REQUEST_handle 0u
+#define RC_POLL_REQUEST_events 8u
+#define RC_POLL_REQUEST_timeout_ms 12u
+#define RC_POLL_REPLY_SIZE 4u
+#define RC_POLL_REPLY_events 0u
+#define RC_CANCEL_REQUEST_SIZE 4u
+#define RC_CANCEL_REQUEST_request_id 0u
+#define RC_CANCEL_REPLY_SIZE 0u
+#define RC_WATCH_OPEN_REQUEST_SIZE 4u
+#define RC_WATCH_OPEN_REQUEST_flags 0u
+#define RC_WATCH_OPEN_REPLY_SIZE 8u
+#define RC_WATCH_OPEN_REPLY_handle 0u
+#define RC_WATCH_ADD_REQUEST_SIZE 20u
+#define RC_WATCH_ADD_REQUEST_handle 0u
+#define RC_WATCH_ADD_REQUEST_directory 8u
+#define RC_WATCH_ADD_REQUEST_mask 16u
+#define RC_WATCH_ADD_REPLY_SIZE 4u
+#define RC_WATCH_ADD_REPLY_wd 0u
+#define RC_WATCH_REMOVE_REQUEST_SIZE 12u
+#define RC_WATCH_REMOVE_REQUEST_handle 0u
+#define RC_WATCH_REMOVE_REQUEST_wd 8u
+#define RC_WATCH_REMOVE_REPLY_SIZE 0u
+#define RC_STATUS_REQUEST_SIZE 0u
+#define RC_STATUS_REPLY_SIZE 32u
+#define RC_STATUS_REPLY_sessions 0u
+#define RC_STATUS_REPLY_connections 4u
+#define RC_STATUS_REPLY_handles 8u
+#define RC_STATUS_REPLY_all_handles 12u
+#define RC_STATUS_REPLY_requests 16u
+#define RC_STATUS_REPLY_bytes 24u
+#define RC_EXTENTS_REQUEST_SIZE 28u
+#define RC_EXTENTS_REQUEST_handle 0u
+#define RC_EXTENTS_REQUEST_offset 8u
+#define RC_EXTENTS_REQUEST_length 16u
+#define RC_EXTENTS_REQUEST_count 24u
+#define RC_EXTENTS_REPLY_SIZE 0u
+#define RC_EXTENTS_REPLY_ELEMENT_SIZE 16u
+#define RC_EXTENTS_REPLY_ELEMENT_offset 0u
+#define RC_EXTENTS_REPLY_ELEMENT_length 8u
+
+/* A name that this machine lacks has the host value RC_ABSENT. Include the headers that declare the
+ * names before this one where you expand a table. */
+#define RC_ABSENT (-1)
+#ifdef EPERM
+#define RC_HOST_EPERM EPERM
+#else
+#define RC_HOST_EPERM RC_ABSENT
+#endif
+#ifdef ENOENT
+#define RC_HOST_ENOENT ENOENT
+#else
+#define RC_HOST_ENOENT RC_ABSENT
+#endif
+#ifdef ESRCH
+#define RC_HOST_ESRCH ESRCH
+#else
+#define RC_HOST_ESRCH RC_ABSENT
+#endif
+#ifdef EINTR
+#define RC_HOST_EINTR EINTR
+#else
+#define RC_HOST_EINTR RC_ABSENT
+#endif
+#ifdef EIO
+#define RC_HOST_EIO EIO
+#else
+#define RC_HOST_EIO RC_ABSENT
+#endif
+#ifdef ENXIO
+#define RC_HOST_ENXIO ENXIO
+#else
+#define RC_HOST_ENXIO RC_ABSENT
+#endif
+#ifdef E2BIG
+#define RC_HOST_E2BIG E2BIG
+#else
+#define RC_HOST_E2BIG RC_ABSENT
+#endif
+#ifdef ENOEXEC
+#define RC_HOST_ENOEXEC ENOEXEC
+#else
+#define RC_HOST_ENOEXEC RC_ABSENT
+#endif
+#ifdef EBADF
+#define RC_HOST_EBADF EBADF
+#else
+#define RC_HOST_EBADF RC_ABSENT
+#endif
+#ifdef ECHILD
+#define RC_HOST_ECHILD ECHILD
+#else
+#define RC_HOST_ECHILD RC_ABSENT
+#endif
+#ifdef EAGAIN
+#define RC_HOST_EAGAIN EAGAIN
+#else
+#define RC_HOST_EAGAIN RC_ABSENT
+#endif
+#ifdef ENOMEM
+#define RC_HOST_ENOMEM ENOMEM
+#else
+#define RC_HOST_ENOMEM RC_ABSENT
+#endif
+#ifdef EACCES
+#define RC_HOST_EACCES EACCES
+#else
+#define RC_HOST_EACCES RC_ABSENT
+#endif
+#ifdef EFAULT
+#define RC_HOST_EFAULT EFAULT
+#else
+#define RC_HOST_EFAULT RC_ABSENT
+#endif
+#ifdef ENOTBLK
+#define RC_HOST_ENOTBLK ENOTBLK
+#else
+#define RC_HOST_ENOTBLK RC_ABSENT
+#endif
+#ifdef EBUSY
+#define RC_HOST_EBUSY EBUSY
+#else
+#define RC_HOST_EBUSY RC_ABSENT
+#endif
+#ifdef EEXIST
+#define RC_HOST_EEXIST EEXIST
+#else
+#define RC_HOST_EEXIST RC_ABSENT
+#endif
+#ifdef EXDEV
+#define RC_HOST_EXDEV EXDEV
+#else
+#define RC_HOST_EXDEV RC_ABSENT
+#endif
+#ifdef ENODEV
+#define RC_HOST_ENODEV ENODEV
+#else
+#define RC_HOST_ENODEV RC_ABSENT
+#endif
+#ifdef ENOTDIR
+#define RC_HOST_ENOTDIR ENOTDIR
+#else
+#define RC_HOST_ENOTDIR RC_ABSENT
+#endif
+#ifdef EISDIR
+#define RC_HOST_EISDIR EISDIR
+#else
+#define RC_HOST_EISDIR RC_ABSENT
+#endif
+#ifdef EINVAL
+#define RC_HOST_EINVAL EINVAL
+#else
+#define RC_HOST_EINVAL RC_ABSENT
+#endif
+#ifdef ENFILE
+#define RC_HOST_ENFILE ENFILE
+#else
+#define RC_HOST_ENFILE RC_ABSENT
+#endif
+#ifdef EMFILE
+#define RC_HOST_EMFILE EMFILE
+#else
+#define RC_HOST_EMFILE RC_ABSENT
+#endif
+#ifdef ENOTTY
+#define RC_HOST_ENOTTY ENOTTY
+#else
+#define RC_HOST_ENOTTY RC_ABSENT
+#endif
+#ifdef ETXTBSY
+#define RC_HOST_ETXTBSY ETXTBSY
+#else
+#define RC_HOST_ETXTBSY RC_ABSENT
+#endif
+#ifdef EFBIG
+#define RC_HOST_EFBIG EFBIG
+#else
+#define RC_HOST_EFBIG RC_ABSENT
+#endif
+#ifdef ENOSPC
+#define RC_HOST_ENOSPC ENOSPC
+#else
+#define RC_HOST_ENOSPC RC_ABSENT
+#endif
+#ifdef ESPIPE
+#define RC_HOST_ESPIPE ESPIPE
+#else
+#define RC_HOST_ESPIPE RC_ABSENT
+#endif
+#ifdef EROFS
+#define RC_HOST_EROFS EROFS
+#else
+#define RC_HOST_EROFS RC_ABSENT
+#endif
+#ifdef EMLINK
+#define RC_HOST_EMLINK EMLINK
+#else
+#define RC_HOST_EMLINK RC_ABSENT
+#endif
+#ifdef EPIPE
+#define RC_HOST_EPIPE EPIPE
+#else
+#define RC_HOST_EPIPE RC_ABSENT
+#endif
+#ifdef EDOM
+#define RC_HOST_EDOM EDOM
+#else
+#define RC_HOST_EDOM RC_ABSENT
+#endif
+#ifdef ERANGE
+#define RC_HOST_ERANGE ERANGE
+#else
+#define RC_HOST_ERANGE RC_ABSENT
+#endif
+#ifdef EDEADLK
+#define RC_HOST_EDEADLK EDEADLK
+#else
+#define RC_HOST_EDEADLK RC_ABSENT
+#endif
+#ifdef ENAMETOOLONG
+#define RC_HOST_ENAMETOOLONG ENAMETOOLONG
+#else
+#define RC_HOST_ENAMETOOLONG RC_ABSENT
+#endif
+#ifdef ENOLCK
+#define RC_HOST_ENOLCK ENOLCK
+#else
+#define RC_HOST_ENOLCK RC_ABSENT
+#endif
+#ifdef ENOSYS
+#define RC_HOST_ENOSYS ENOSYS
+#else
+#define RC_HOST_ENOSYS RC_ABSENT
+#endif
+#ifdef ENOTEMPTY
+#define RC_HOST_ENOTEMPTY ENOTEMPTY
+#else
+#define RC_HOST_ENOTEMPTY RC_ABSENT
+#endif
+#ifdef ELOOP
+#define RC_HOST_ELOOP ELOOP
+#else
+#define RC_HOST_ELOOP RC_ABSENT
+#endif
+#ifdef ENOMSG
+#define RC_HOST_ENOMSG ENOMSG
+#else
+#define RC_HOST_ENOMSG RC_ABSENT
+#endif
+#ifdef EIDRM
+#define RC_HOST_EIDRM EIDRM
+#else
+#define RC_HOST_EIDRM RC_ABSENT
+#endif
+#ifdef ECHRNG
+#define RC_HOST_ECHRNG ECHRNG
+#else
+#define RC_HOST_ECHRNG RC_ABSENT
+#endif
+#ifdef EL2NSYNC
+#define RC_HOST_EL2NSYNC EL2NSYNC
+#else
+#define RC_HOST_EL2NSYNC RC_ABSENT
+#endif
+#ifdef EL3HLT
+#define RC_HOST_EL3HLT EL3HLT
+#else
+#define RC_HOST_EL3HLT RC_ABSENT
+#endif
+#ifdef EL3RST
+#define RC_HOST_EL3RST EL3RST
+#else
+#define RC_HOST_EL3RST RC_ABSENT
+#endif
+#ifdef ELNRNG
+#define RC_HOST_ELNRNG ELNRNG
+#else
+#define RC_HOST_ELNRNG RC_ABSENT
+#endif
+#ifdef EUNATCH
+#define RC_HOST_EUNATCH EUNATCH
+#else
+#define RC_HOST_EUNATCH RC_ABSENT
+#endif
+#ifdef ENOCSI
+#define RC_HOST_ENOCSI ENOCSI
+#else
+#define RC_HOST_ENOCSI RC_ABSENT
+#endif
+#ifdef EL2HLT
+#define RC_HOST_EL2HLT EL2HLT
+#else
+#define RC_HOST_EL2HLT RC_ABSENT
+#endif
+#ifdef EBADE
+#define RC_HOST_EBADE EBADE
+#else
+#define RC_HOST_EBADE RC_ABSENT
+#endif
+#ifdef EBADR
+#define RC_HOST_EBADR EBADR
+#else
+#define RC_HOST_EBADR RC_ABSENT
+#endif
+#ifdef EXFULL
+#define RC_HOST_EXFULL EXFULL
+#else
+#define RC_HOST_EXFULL RC_ABSENT
+#endif
+#ifdef ENOANO
+#define RC_HOST_ENOANO ENOANO
+#else
+#define RC_HOST_ENOANO RC_ABSENT
+#endif
+#ifdef EBADRQC
+#define RC_HOST_EBADRQC EBADRQC
+#else
+#define RC_HOST_EBADRQC RC_ABSENT
+#endif
+#ifdef EBADSLT
+#define RC_HOST_EBADSLT EBADSLT
+#else
+#define RC_HOST_EBADSLT RC_ABSENT
+#endif
+#ifdef EDEADLOCK
+#define RC_HOST_EDEADLOCK EDEADLOCK
+#else
+#define RC_HOST_EDEADLOCK RC_ABSENT
+#endif
+#ifdef EBFONT
+#define RC_HOST_EBFONT EBFONT
+#else
+#define RC_HOST_EBFONT RC_ABSENT
+#endif
+#ifdef ENOSTR
+#define RC_HOST_ENOSTR ENOSTR
+#else
+#define RC_HOST_ENOSTR RC_ABSENT
+#endif
+#ifdef ENODATA
+#define RC_HOST_ENODATA ENODATA
+#else
+#define RC_HOST_ENODATA RC_ABSENT
+#endif
+#ifdef ETIME
+#define RC_HOST_ETIME ETIME
+#else
+#define RC_HOST_ETIME RC_ABSENT
+#endif
+#ifdef ENOSR
+#define RC_HOST_ENOSR ENOSR
+#else
+#define RC_HOST_ENOSR RC_ABSENT
+#endif
+#ifdef ENONET
+#define RC_HOST_ENONET ENONET
+#else
+#define RC_HOST_ENONET RC_ABSENT
+#endif
+#ifdef ENOPKG
+#define RC_HOST_ENOPKG ENOPKG
+#else
+#define RC_HOST_ENOPKG RC_ABSENT
+#endif
+#ifdef EREMOTE
+#define RC_HOST_EREMOTE EREMOTE
+#else
+#define RC_HOST_EREMOTE RC_ABSENT
+#endif
+#ifdef ENOLINK
+#define RC_HOST_ENOLINK ENOLINK
+#else
+#define RC_HOST_ENOLINK RC_ABSENT
+#endif
+#ifdef EADV
+#define RC_HOST_EADV EADV
+#else
+#define RC_HOST_EADV RC_ABSENT
+#endif
+#ifdef ESRMNT
+#define RC_HOST_ESRMNT ESRMNT
+#else
+#define RC_HOST_ESRMNT RC_ABSENT
+#endif
+#ifdef ECOMM
+#define RC_HOST_ECOMM ECOMM
+#else
+#define RC_HOST_ECOMM RC_ABSENT
+#endif
+#ifdef EPROTO
+#define RC_HOST_EPROTO EPROTO
+#else
+#define RC_HOST_EPROTO RC_ABSENT
+#endif
+#ifdef EMULTIHOP
+#define RC_HOST_EMULTIHOP EMULTIHOP
+#else
+#define RC_HOST_EMULTIHOP RC_ABSENT
+#endif
+#ifdef EDOTDOT
+#define RC_HOST_EDOTDOT EDOTDOT
+#else
+#define RC_HOST_EDOTDOT RC_ABSENT
+#endif
+#ifdef EBADMSG
+#define RC_HOST_EBADMSG EBADMSG
+#else
+#define RC_HOST_EBADMSG RC_ABSENT
+#endif
+#ifdef EOVERFLOW
+#define RC_HOST_EOVERFLOW EOVERFLOW
+#else
+#define RC_HOST_EOVERFLOW RC_ABSENT
+#endif
+#ifdef ENOTUNIQ
+#define RC_HOST_ENOTUNIQ ENOTUNIQ
+#else
+#define RC_HOST_ENOTUNIQ RC_ABSENT
+#endif
+#ifdef EBADFD
+#define RC_HOST_EBADFD EBADFD
+#else
+#define RC_HOST_EBADFD RC_ABSENT
+#endif
+#ifdef EREMCHG
+#define RC_HOST_EREMCHG EREMCHG
+#else
+#define RC_HOST_EREMCHG RC_ABSENT
+#endif
+#ifdef ELIBACC
+#define RC_HOST_ELIBACC ELIBACC
+#else
+#define RC_HOST_ELIBACC RC_ABSENT
+#endif
+#ifdef ELIBBAD
+#define RC_HOST_ELIBBAD ELIBBAD
+#else
+#define RC_HOST_ELIBBAD RC_ABSENT
+#endif
+#ifdef ELIBSCN
+#define RC_HOST_ELIBSCN ELIBSCN
+#else
+#define RC_HOST_ELIBSCN RC_ABSENT
+#endif
+#ifdef ELIBMAX
+#define RC_HOST_ELIBMAX ELIBMAX
+#else
+#define RC_HOST_ELIBMAX RC_ABSENT
+#endif
+#ifdef ELIBEXEC
+#define RC_HOST_ELIBEXEC ELIBEXEC
+#else
+#define RC_HOST_ELIBEXEC RC_ABSENT
+#endif
+#ifdef EILSEQ
+#define RC_HOST_EILSEQ EILSEQ
+#else
+#define RC_HOST_EILSEQ RC_ABSENT
+#endif
+#ifdef ERESTART
+#define RC_HOST_ERESTART ERESTART
+#else
+#define RC_HOST_ERESTART RC_ABSENT
+#endif
+#ifdef ESTRPIPE
+#define RC_HOST_ESTRPIPE ESTRPIPE
+#else
+#define RC_HOST_ESTRPIPE RC_ABSENT
+#endif
+#ifdef EUSERS
+#define RC_HOST_EUSERS EUSERS
+#else
+#define RC_HOST_EUSERS RC_ABSENT
+#endif
+#ifdef ENOTSOCK
+#define RC_HOST_ENOTSOCK ENOTSOCK
+#else
+#define RC_HOST_ENOTSOCK RC_ABSENT
+#endif
+#ifdef EDESTADDRREQ
+#define RC_HOST_EDESTADDRREQ EDESTADDRREQ
+#else
+#define RC_HOST_EDESTADDRREQ RC_ABSENT
+#endif
+#ifdef EMSGSIZE
+#define RC_HOST_EMSGSIZE EMSGSIZE
+#else
+#define RC_HOST_EMSGSIZE RC_ABSENT
+#endif
+#ifdef EPROTOTYPE
+#define RC_HOST_EPROTOTYPE EPROTOTYPE
+#else
+#define RC_HOST_EPROTOTYPE RC_ABSENT
+#endif
+#ifdef ENOPROTOOPT
+#define RC_HOST_ENOPROTOOPT ENOPROTOOPT
+#else
+#define RC_HOST_ENOPROTOOPT RC_ABSENT
+#endif
+#ifdef EPROTONOSUPPORT
+#define RC_HOST_EPROTONOSUPPORT EPROTONOSUPPORT
+#else
+#define RC_HOST_EPROTONOSUPPORT RC_ABSENT
+#endif
+#ifdef ESOCKTNOSUPPORT
+#define RC_HOST_ESOCKTNOSUPPORT ESOCKTNOSUPPORT
+#else
+#define RC_HOST_ESOCKTNOSUPPORT RC_ABSENT
+#endif
+#ifdef EOPNOTSUPP
+#define RC_HOST_EOPNOTSUPP EOPNOTSUPP
+#else
+#define RC_HOST_EOPNOTSUPP RC_ABSENT
+#endif
+#ifdef EPFNOSUPPORT
+#define RC_HOST_EPFNOSUPPORT EPFNOSUPPORT
+#else
+#define RC_HOST_EPFNOSUPPORT RC_ABSENT
+#endif
+#ifdef EAFNOSUPPORT
+#define RC_HOST_EAFNOSUPPORT EAFNOSUPPORT
+#else
+#define RC_HOST_EAFNOSUPPORT RC_ABSENT
+#endif
+#ifdef EADDRINUSE
+#define RC_HOST_EADDRINUSE EADDRINUSE
+#else
+#define RC_HOST_EADDRINUSE RC_ABSENT
+#endif
+#ifdef EADDRNOTAVAIL
+#define RC_HOST_EADDRNOTAVAIL EADDRNOTAVAIL
+#else
+#define RC_HOST_EADDRNOTAVAIL RC_ABSENT
+#endif
+#ifdef ENETDOWN
+#define RC_HOST_ENETDOWN ENETDOWN
+#else
+#define RC_HOST_ENETDOWN RC_ABSENT
+#endif
+#ifdef ENETUNREACH
+#define RC_HOST_ENETUNREACH ENETUNREACH
+#else
+#define RC_HOST_ENETUNREACH RC_ABSENT
+#endif
+#ifdef ENETRESET
+#define RC_HOST_ENETRESET ENETRESET
+#else
+#define RC_HOST_ENETRESET RC_ABSENT
+#endif
+#ifdef ECONNABORTED
+#define RC_HOST_ECONNABORTED ECONNABORTED
+#else
+#define RC_HOST_ECONNABORTED RC_ABSENT
+#endif
+#ifdef ECONNRESET
+#define RC_HOST_ECONNRESET ECONNRESET
+#else
+#define RC_HOST_ECONNRESET RC_ABSENT
+#endif
+#ifdef ENOBUFS
+#define RC_HOST_ENOBUFS ENOBUFS
+#else
+#define RC_HOST_ENOBUFS RC_ABSENT
+#endif
+#ifdef EISCONN
+#define RC_HOST_EISCONN EISCONN
+#else
+#define RC_HOST_EISCONN RC_ABSENT
+#endif
+#ifdef ENOTCONN
+#define RC_HOST_ENOTCONN ENOTCONN
+#else
+#define RC_HOST_ENOTCONN RC_ABSENT
+#endif
+#ifdef ESHUTDOWN
+#define RC_HOST_ESHUTDOWN ESHUTDOWN
+#else
+#define RC_HOST_ESHUTDOWN RC_ABSENT
+#endif
+#ifdef ETOOMANYREFS
+#define RC_HOST_ETOOMANYREFS ETOOMANYREFS
+#else
+#define RC_HOST_ETOOMANYREFS RC_ABSENT
+#endif
+#ifdef ETIMEDOUT
+#define RC_HOST_ETIMEDOUT ETIMEDOUT
+#else
+#define RC_HOST_ETIMEDOUT RC_ABSENT
+#endif
+#ifdef ECONNREFUSED
+#define RC_HOST_ECONNREFUSED ECONNREFUSED
+#else
+#define RC_HOST_ECONNREFUSED RC_ABSENT
+#endif
+#ifdef EHOSTDOWN
+#define RC_HOST_EHOSTDOWN EHOSTDOWN
+#else
+#define RC_HOST_EHOSTDOWN RC_ABSENT
+#endif
+#ifdef EHOSTUNREACH
+#define RC_HOST_EHOSTUNREACH EHOSTUNREACH
+#else
+#define RC_HOST_EHOSTUNREACH RC_ABSENT
+#endif
+#ifdef EALREADY
+#define RC_HOST_EALREADY EALREADY
+#else
+#define RC_HOST_EALREADY RC_ABSENT
+#endif
+#ifdef EINPROGRESS
+#define RC_HOST_EINPROGRESS EINPROGRESS
+#else
+#define RC_HOST_EINPROGRESS RC_ABSENT
+#endif
+#ifdef ESTALE
+#define RC_HOST_ESTALE ESTALE
+#else
+#define RC_HOST_ESTALE RC_ABSENT
+#endif
+#ifdef EUCLEAN
+#define RC_HOST_EUCLEAN EUCLEAN
+#else
+#define RC_HOST_EUCLEAN RC_ABSENT
+#endif
+#ifdef ENOTNAM
+#define RC_HOST_ENOTNAM ENOTNAM
+#else
+#define RC_HOST_ENOTNAM RC_ABSENT
+#endif
+#ifdef ENAVAIL
+#define RC_HOST_ENAVAIL ENAVAIL
+#else
+#define RC_HOST_ENAVAIL RC_ABSENT
+#endif
+#ifdef EISNAM
+#define RC_HOST_EISNAM EISNAM
+#else
+#define RC_HOST_EISNAM RC_ABSENT
+#endif
+#ifdef EREMOTEIO
+#define RC_HOST_EREMOTEIO EREMOTEIO
+#else
+#define RC_HOST_EREMOTEIO RC_ABSENT
+#endif
+#ifdef EDQUOT
+#define RC_HOST_EDQUOT EDQUOT
+#else
+#define RC_HOST_EDQUOT RC_ABSENT
+#endif
+#ifdef ENOMEDIUM
+#define RC_HOST_ENOMEDIUM ENOMEDIUM
+#else
+#define RC_HOST_ENOMEDIUM RC_ABSENT
+#endif
+#ifdef EMEDIUMTYPE
+#define RC_HOST_EMEDIUMTYPE EMEDIUMTYPE
+#else
+#define RC_HOST_EMEDIUMTYPE RC_ABSENT
+#endif
+#ifdef ECANCELED
+#define RC_HOST_ECANCELED ECANCELED
+#else
+#define RC_HOST_ECANCELED RC_ABSENT
+#endif
+#ifdef ENOKEY
+#define RC_HOST_ENOKEY ENOKEY
+#else
+#define RC_HOST_ENOKEY RC_ABSENT
+#endif
+#ifdef EKEYEXPIRED
+#define RC_HOST_EKEYEXPIRED EKEYEXPIRED
+#else
+#define RC_HOST_EKEYEXPIRED RC_ABSENT
+#endif
+#ifdef EKEYREVOKED
+#define RC_HOST_EKEYREVOKED EKEYREVOKED
+#else
+#define RC_HOST_EKEYREVOKED RC_ABSENT
+#endif
+#ifdef EKEYREJECTED
+#define RC_HOST_EKEYREJECTED EKEYREJECTED
+#else
+#define RC_HOST_EKEYREJECTED RC_ABSENT
+#endif
+#ifdef EOWNERDEAD
+#define RC_HOST_EOWNERDEAD EOWNERDEAD
+#else
+#define RC_HOST_EOWNERDEAD RC_ABSENT
+#endif
+#ifdef ENOTRECOVERABLE
+#define RC_HOST_ENOTRECOVERABLE ENOTRECOVERABLE
+#else
+#define RC_HOST_ENOTRECOVERABLE RC_ABSENT
+#endif
+#ifdef ERFKILL
+#define RC_HOST_ERFKILL ERFKILL
+#else
+#define RC_HOST_ERFKILL RC_ABSENT
+#endif
+#ifdef EHWPOISON
+#define RC_HOST_EHWPOISON EHWPOISON
+#else
+#define RC_HOST_EHWPOISON RC_ABSENT
+#endif
+#ifdef EINIT
+#define RC_HOST_EINIT EINIT
+#else
+#define RC_HOST_EINIT RC_ABSENT
+#endif
+#ifdef EREMDEV
+#define RC_HOST_EREMDEV EREMDEV
+#else
+#define RC_HOST_EREMDEV RC_ABSENT
+#endif
+#ifdef O_CREAT
+#define RC_HOST_O_CREAT O_CREAT
+#else
+#define RC_HOST_O_CREAT RC_ABSENT
+#endif
+#ifdef O_EXCL
+#define RC_HOST_O_EXCL O_EXCL
+#else
+#define RC_HOST_O_EXCL RC_ABSENT
+#endif
+#ifdef O_NOCTTY
+#define RC_HOST_O_NOCTTY O_NOCTTY
+#else
+#define RC_HOST_O_NOCTTY RC_ABSENT
+#endif
+#ifdef O_TRUNC
+#define RC_HOST_O_TRUNC O_TRUNC
+#else
+#define RC_HOST_O_TRUNC RC_ABSENT
+#endif
+#ifdef O_APPEND
+#define RC_HOST_O_APPEND O_APPEND
+#else
+#define RC_HOST_O_APPEND RC_ABSENT
+#endif
+#ifdef O_NONBLOCK
+#define RC_HOST_O_NONBLOCK O_NONBLOCK
+#else
+#define RC_HOST_O_NONBLOCK RC_ABSENT
+#endif
+#ifdef O_DSYNC
+#define RC_HOST_O_DSYNC O_DSYNC
+#else
+#define RC_HOST_O_DSYNC RC_ABSENT
+#endif
+#ifdef O_ASYNC
+#define RC_HOST_O_ASYNC O_ASYNC
+#else
+#define RC_HOST_O_ASYNC RC_ABSENT
+#endif
+#ifdef O_DIRECT
+#define RC_HOST_O_DIRECT O_DIRECT
+#else
+#define RC_HOST_O_DIRECT RC_ABSENT
+#endif
+#ifdef O_DIRECTORY
+#define RC_HOST_O_DIRECTORY O_DIRECTORY
+#else
+#define RC_HOST_O_DIRECTORY RC_ABSENT
+#endif
+#ifdef O_NOFOLLOW
+#define RC_HOST_O_NOFOLLOW O_NOFOLLOW
+#else
+#define RC_HOST_O_NOFOLLOW RC_ABSENT
+#endif
+#ifdef O_NOATIME
+#define RC_HOST_O_NOATIME O_NOATIME
+#else
+#define RC_HOST_O_NOATIME RC_ABSENT
+#endif
+#ifdef O_SYNC
+#define RC_HOST_O_SYNC O_SYNC
+#else
+#define RC_HOST_O_SYNC RC_ABSENT
+#endif
+#ifdef O_PATH
+#define RC_HOST_O_PATH O_PATH
+#else
+#define RC_HOST_O_PATH RC_ABSENT
+#endif
+#ifdef O_TMPFILE
+#define RC_HOST_O_TMPFILE O_TMPFILE
+#else
+#define RC_HOST_O_TMPFILE RC_ABSENT
+#endif
+#ifdef RESOLVE_NO_XDEV
+#define RC_HOST_RESOLVE_NO_XDEV RESOLVE_NO_XDEV
+#else
+#define RC_HOST_RESOLVE_NO_XDEV RC_ABSENT
+#endif
+#ifdef RESOLVE_NO_MAGICLINKS
+#define RC_HOST_RESOLVE_NO_MAGICLINKS RESOLVE_NO_MAGICLINKS
+#else
+#define RC_HOST_RESOLVE_NO_MAGICLINKS RC_ABSENT
+#endif
+#ifdef RESOLVE_NO_SYMLINKS
+#define RC_HOST_RESOLVE_NO_SYMLINKS RESOLVE_NO_SYMLINKS
+#else
+#define RC_HOST_RESOLVE_NO_SYMLINKS RC_ABSENT
+#endif
+#ifdef RESOLVE_BENEATH
+#define RC_HOST_RESOLVE_BENEATH RESOLVE_BENEATH
+#else
+#define RC_HOST_RESOLVE_BENEATH RC_ABSENT
+#endif
+#ifdef RESOLVE_IN_ROOT
+#define RC_HOST_RESOLVE_IN_ROOT RESOLVE_IN_ROOT
+#else
+#define RC_HOST_RESOLVE_IN_ROOT RC_ABSENT
+#endif
+#ifdef RESOLVE_CACHED
+#define RC_HOST_RESOLVE_CACHED RESOLVE_CACHED
+#else
+#define RC_HOST_RESOLVE_CACHED RC_ABSENT
+#endif
+#ifdef AT_SYMLINK_NOFOLLOW
+#define RC_HOST_AT_SYMLINK_NOFOLLOW AT_SYMLINK_NOFOLLOW
+#else
+#define RC_HOST_AT_SYMLINK_NOFOLLOW RC_ABSENT
+#endif
+#ifdef AT_EACCESS
+#define RC_HOST_AT_EACCESS AT_EACCESS
+#else
+#define RC_HOST_AT_EACCESS RC_ABSENT
+#endif
+#ifdef AT_SYMLINK_FOLLOW
+#define RC_HOST_AT_SYMLINK_FOLLOW AT_SYMLINK_FOLLOW
+#else
+#define RC_HOST_AT_SYMLINK_FOLLOW RC_ABSENT
+#endif
+#ifdef AT_NO_AUTOMOUNT
+#define RC_HOST_AT_NO_AUTOMOUNT AT_NO_AUTOMOUNT
+#else
+#define RC_HOST_AT_NO_AUTOMOUNT RC_ABSENT
+#endif
+#ifdef AT_EMPTY_PATH
+#define RC_HOST_AT_EMPTY_PATH AT_EMPTY_PATH
+#else
+#define RC_HOST_AT_EMPTY_PATH RC_ABSENT
+#endif
+#ifdef AT_STATX_FORCE_SYNC
+#define RC_HOST_AT_STATX_FORCE_SYNC AT_STATX_FORCE_SYNC
+#else
+#define RC_HOST_AT_STATX_FORCE_SYNC RC_ABSENT
+#endif
+#ifdef AT_STATX_DONT_SYNC
+#define RC_HOST_AT_STATX_DONT_SYNC AT_STATX_DONT_SYNC
+#else
+#define RC_HOST_AT_STATX_DONT_SYNC RC_ABSENT
+#endif
+#ifdef SEEK_SET
+#define RC_HOST_SEEK_SET SEEK_SET
+#else
+#define RC_HOST_SEEK_SET RC_ABSENT
+#endif
+#ifdef SEEK_CUR
+#define RC_HOST_SEEK_CUR SEEK_CUR
+#else
+#define RC_HOST_SEEK_CUR RC_ABSENT
+#endif
+#ifdef SEEK_END
+#define RC_HOST_SEEK_END SEEK_END
+#else
+#define RC_HOST_SEEK_END RC_ABSENT
+#endif
+#ifdef SEEK_DATA
+#define RC_HOST_SEEK_DATA SEEK_DATA
+#else
+#define RC_HOST_SEEK_DATA RC_ABSENT
+#endif
+#ifdef SEEK_HOLE
+#define RC_HOST_SEEK_HOLE SEEK_HOLE
+#else
+#define RC_HOST_SEEK_HOLE RC_ABSENT
+#endif
+#ifdef STATX_TYPE
+#define RC_HOST_STATX_TYPE STATX_TYPE
+#else
+#define RC_HOST_STATX_TYPE RC_ABSENT
+#endif
+#ifdef STATX_MODE
+#define RC_HOST_STATX_MODE STATX_MODE
+#else
+#define RC_HOST_STATX_MODE RC_ABSENT
+#endif
+#ifdef STATX_NLINK
+#define RC_HOST_STATX_NLINK STATX_NLINK
+#else
+#define RC_HOST_STATX_NLINK RC_ABSENT
+#endif
+#ifdef STATX_UID
+#define RC_HOST_STATX_UID STATX_UID
+#else
+#define RC_HOST_STATX_UID RC_ABSENT
+#endif
+#ifdef STATX_GID
+#define RC_HOST_STATX_GID STATX_GID
+#else
+#define RC_HOST_STATX_GID RC_ABSENT
+#endif
+#ifdef STATX_ATIME
+#define RC_HOST_STATX_ATIME STATX_ATIME
+#else
+#define RC_HOST_STATX_ATIME RC_ABSENT
+#endif
+#ifdef STATX_MTIME
+#define RC_HOST_STATX_MTIME STATX_MTIME
+#else
+#define RC_HOST_STATX_MTIME RC_ABSENT
+#endif
+#ifdef STATX_CTIME
+#define RC_HOST_STATX_CTIME STATX_CTIME
+#else
+#define RC_HOST_STATX_CTIME RC_ABSENT
+#endif
+#ifdef STATX_INO
+#define RC_HOST_STATX_INO STATX_INO
+#else
+#define RC_HOST_STATX_INO RC_ABSENT
+#endif
+#ifdef STATX_SIZE
+#define RC_HOST_STATX_SIZE STATX_SIZE
+#else
+#define RC_HOST_STATX_SIZE RC_ABSENT
+#endif
+#ifdef STATX_BLOCKS
+#define RC_HOST_STATX_BLOCKS STATX_BLOCKS
+#else
+#define RC_HOST_STATX_BLOCKS RC_ABSENT
+#endif
+#ifdef STATX_BTIME
+#define RC_HOST_STATX_BTIME STATX_BTIME
+#else
+#define RC_HOST_STATX_BTIME RC_ABSENT
+#endif
+#ifdef STATX_MNT_ID
+#define RC_HOST_STATX_MNT_ID STATX_MNT_ID
+#else
+#define RC_HOST_STATX_MNT_ID RC_ABSENT
+#endif
+#ifdef STATX_DIOALIGN
+#define RC_HOST_STATX_DIOALIGN STATX_DIOALIGN
+#else
+#define RC_HOST_STATX_DIOALIGN RC_ABSENT
+#endif
+#ifdef STATX_MNT_ID_UNIQUE
+#define RC_HOST_STATX_MNT_ID_UNIQUE STATX_MNT_ID_UNIQUE
+#else
+#define RC_HOST_STATX_MNT_ID_UNIQUE RC_ABSENT
+#endif
+#ifdef STATX_SUBVOL
+#define RC_HOST_STATX_SUBVOL STATX_SUBVOL
+#else
+#define RC_HOST_STATX_SUBVOL RC_ABSENT
+#endif
+#ifdef POLLIN
+#define RC_HOST_POLLIN POLLIN
+#else
+#define RC_HOST_POLLIN RC_ABSENT
+#endif
+#ifdef POLLPRI
+#define RC_HOST_POLLPRI POLLPRI
+#else
+#define RC_HOST_POLLPRI RC_ABSENT
+#endif
+#ifdef POLLOUT
+#define RC_HOST_POLLOUT POLLOUT
+#else
+#define RC_HOST_POLLOUT RC_ABSENT
+#endif
+#ifdef POLLERR
+#define RC_HOST_POLLERR POLLERR
+#else
+#define RC_HOST_POLLERR RC_ABSENT
+#endif
+#ifdef POLLHUP
+#define RC_HOST_POLLHUP POLLHUP
+#else
+#define RC_HOST_POLLHUP RC_ABSENT
+#endif
+#ifdef POLLNVAL
+#define RC_HOST_POLLNVAL POLLNVAL
+#else
+#define RC_HOST_POLLNVAL RC_ABSENT
+#endif
+#ifdef POLLRDNORM
+#define RC_HOST_POLLRDNORM POLLRDNORM
+#else
+#define RC_HOST_POLLRDNORM RC_ABSENT
+#endif
+#ifdef POLLRDBAND
+#define RC_HOST_POLLRDBAND POLLRDBAND
+#else
+#define RC_HOST_POLLRDBAND RC_ABSENT
+#endif
+#ifdef POLLWRNORM
+#define RC_HOST_POLLWRNORM POLLWRNORM
+#else
+#define RC_HOST_POLLWRNORM RC_ABSENT
+#endif
+#ifdef POLLWRBAND
+#define RC_HOST_POLLWRBAND POLLWRBAND
+#else
+#define RC_HOST_POLLWRBAND RC_ABSENT
+#endif
+#ifdef POLLRDHUP
+#define RC_HOST_POLLRDHUP POLLRDHUP
+#else
+#define RC_HOST_POLLRDHUP RC_ABSENT
+#endif
+#ifdef IN_ACCESS
+#define RC_HOST_IN_ACCESS IN_ACCESS
+#else
+#define RC_HOST_IN_ACCESS RC_ABSENT
+#endif
+#ifdef IN_MODIFY
+#define RC_HOST_IN_MODIFY IN_MODIFY
+#else
+#define RC_HOST_IN_MODIFY RC_ABSENT
+#endif
+#ifdef IN_ATTRIB
+#define RC_HOST_IN_ATTRIB IN_ATTRIB
+#else
+#define RC_HOST_IN_ATTRIB RC_ABSENT
+#endif
+#ifdef IN_CLOSE_WRITE
+#define RC_HOST_IN_CLOSE_WRITE IN_CLOSE_WRITE
+#else
+#define RC_HOST_IN_CLOSE_WRITE RC_ABSENT
+#endif
+#ifdef IN_CLOSE_NOWRITE
+#define RC_HOST_IN_CLOSE_NOWRITE IN_CLOSE_NOWRITE
+#else
+#define RC_HOST_IN_CLOSE_NOWRITE RC_ABSENT
+#endif
+#ifdef IN_OPEN
+#define RC_HOST_IN_OPEN IN_OPEN
+#else
+#define RC_HOST_IN_OPEN RC_ABSENT
+#endif
+#ifdef IN_MOVED_FROM
+#define RC_HOST_IN_MOVED_FROM IN_MOVED_FROM
+#else
+#define RC_HOST_IN_MOVED_FROM RC_ABSENT
+#endif
+#ifdef IN_MOVED_TO
+#define RC_HOST_IN_MOVED_TO IN_MOVED_TO
+#else
+#define RC_HOST_IN_MOVED_TO RC_ABSENT
+#endif
+#ifdef IN_CREATE
+#define RC_HOST_IN_CREATE IN_CREATE
+#else
+#define RC_HOST_IN_CREATE RC_ABSENT
+#endif
+#ifdef IN_DELETE
+#define RC_HOST_IN_DELETE IN_DELETE
+#else
+#define RC_HOST_IN_DELETE RC_ABSENT
+#endif
+#ifdef IN_DELETE_SELF
+#define RC_HOST_IN_DELETE_SELF IN_DELETE_SELF
+#else
+#define RC_HOST_IN_DELETE_SELF RC_ABSENT
+#endif
+#ifdef IN_MOVE_SELF
+#define RC_HOST_IN_MOVE_SELF IN_MOVE_SELF
+#else
+#define RC_HOST_IN_MOVE_SELF RC_ABSENT
+#endif
+#ifdef IN_UNMOUNT
+#define RC_HOST_IN_UNMOUNT IN_UNMOUNT
+#else
+#define RC_HOST_IN_UNMOUNT RC_ABSENT
+#endif
+#ifdef IN_Q_OVERFLOW
+#define RC_HOST_IN_Q_OVERFLOW IN_Q_OVERFLOW
+#else
+#define RC_HOST_IN_Q_OVERFLOW RC_ABSENT
+#endif
+#ifdef IN_IGNORED
+#define RC_HOST_IN_IGNORED IN_IGNORED
+#else
+#define RC_HOST_IN_IGNORED RC_ABSENT
+#endif
+#ifdef IN_ONLYDIR
+#define RC_HOST_IN_ONLYDIR IN_ONLYDIR
+#else
+#define RC_HOST_IN_ONLYDIR RC_ABSENT
+#endif
+#ifdef IN_DONT_FOLLOW
+#define RC_HOST_IN_DONT_FOLLOW IN_DONT_FOLLOW
+#else
+#define RC_HOST_IN_DONT_FOLLOW RC_ABSENT
+#endif
+#ifdef IN_EXCL_UNLINK
+#define RC_HOST_IN_EXCL_UNLINK IN_EXCL_UNLINK
+#else
+#define RC_HOST_IN_EXCL_UNLINK RC_ABSENT
+#endif
+#ifdef IN_MASK_CREATE
+#define RC_HOST_IN_MASK_CREATE IN_MASK_CREATE
+#else
+#define RC_HOST_IN_MASK_CREATE RC_ABSENT
+#endif
+#ifdef IN_MASK_ADD
+#define RC_HOST_IN_MASK_ADD IN_MASK_ADD
+#else
+#define RC_HOST_IN_MASK_ADD RC_ABSENT
+#endif
+#ifdef IN_ISDIR
+#define RC_HOST_IN_ISDIR IN_ISDIR
+#else
+#define RC_HOST_IN_ISDIR RC_ABSENT
+#endif
+#ifdef IN_ONESHOT
+#define RC_HOST_IN_ONESHOT IN_ONESHOT
+#else
+#define RC_HOST_IN_ONESHOT RC_ABSENT
+#endif
+#ifdef FIONREAD
+#define RC_HOST_FIONREAD FIONREAD
+#else
+#define RC_HOST_FIONREAD RC_ABSENT
+#endif
+#ifdef FIGETBSZ
+#define RC_HOST_FIGETBSZ FIGETBSZ
+#else
+#define RC_HOST_FIGETBSZ RC_ABSENT
+#endif
+#ifdef FS_IOC_GETFLAGS
+#define RC_HOST_FS_IOC_GETFLAGS FS_IOC_GETFLAGS
+#else
+#define RC_HOST_FS_IOC_GETFLAGS RC_ABSENT
+#endif
+#ifdef FS_IOC_GETVERSION
+#define RC_HOST_FS_IOC_GETVERSION FS_IOC_GETVERSION
+#else
+#define RC_HOST_FS_IOC_GETVERSION RC_ABSENT
+#endif
+#ifdef FS_IOC_FSGETXATTR
+#define RC_HOST_FS_IOC_FSGETXATTR FS_IOC_FSGETXATTR
+#else
+#define RC_HOST_FS_IOC_FSGETXATTR RC_ABSENT
+#endif
+#ifdef BLKGETSIZE64
+#define RC_HOST_BLKGETSIZE64 BLKGETSIZE64
+#else
+#define RC_HOST_BLKGETSIZE64 RC_ABSENT
+#endif
+#ifdef BLKSSZGET
+#define RC_HOST_BLKSSZGET BLKSSZGET
+#else
+#define RC_HOST_BLKSSZGET RC_ABSENT
+#endif
+#ifdef BLKROGET
+#define RC_HOST_BLKROGET BLKROGET
+#else
+#define RC_HOST_BLKROGET RC_ABSENT
+#endif
+#ifdef BLKPBSZGET
+#define RC_HOST_BLKPBSZGET BLKPBSZGET
+#else
+#define RC_HOST_BLKPBSZGET RC_ABSENT
+#endif
+#ifdef POSIX_FADV_NORMAL
+#define RC_HOST_POSIX_FADV_NORMAL POSIX_FADV_NORMAL
+#else
+#define RC_HOST_POSIX_FADV_NORMAL RC_ABSENT
+#endif
+#ifdef POSIX_FADV_RANDOM
+#define RC_HOST_POSIX_FADV_RANDOM POSIX_FADV_RANDOM
+#else
+#define RC_HOST_POSIX_FADV_RANDOM RC_ABSENT
+#endif
+#ifdef POSIX_FADV_SEQUENTIAL
+#define RC_HOST_POSIX_FADV_SEQUENTIAL POSIX_FADV_SEQUENTIAL
+#else
+#define RC_HOST_POSIX_FADV_SEQUENTIAL RC_ABSENT
+#endif
+#ifdef POSIX_FADV_WILLNEED
+#define RC_HOST_POSIX_FADV_WILLNEED POSIX_FADV_WILLNEED
+#else
+#define RC_HOST_POSIX_FADV_WILLNEED RC_ABSENT
+#endif
+#ifdef POSIX_FADV_DONTNEED
+#define RC_HOST_POSIX_FADV_DONTNEED POSIX_FADV_DONTNEED
+#else
+#define RC_HOST_POSIX_FADV_DONTNEED RC_ABSENT
+#endif
+#ifdef POSIX_FADV_NOREUSE
+#define RC_HOST_POSIX_FADV_NOREUSE POSIX_FADV_NOREUSE
+#else
+#define RC_HOST_POSIX_FADV_NOREUSE RC_ABSENT
+#endif
+
+#define RC_ERRNO(X) \
+	X(EPERM, 1u, RC_HOST_EPERM) \
+	X(ENOENT, 2u, RC_HOST_ENOENT) \
+	X(ESRCH, 3u, RC_HOST_ESRCH) \
+	X(EINTR, 4u, RC_HOST_EINTR) \
+	X(EIO, 5u, RC_HOST_EIO) \
+	X(ENXIO, 6u, RC_HOST_ENXIO) \
+	X(E2BIG, 7u, RC_HOST_E2BIG) \
+	X(ENOEXEC, 8u, RC_HOST_ENOEXEC) \
+	X(EBADF, 9u, RC_HOST_EBADF) \
+	X(ECHILD, 0xau, RC_HOST_ECHILD) \
+	X(EAGAIN, 0xbu, RC_HOST_EAGAIN) \
+	X(ENOMEM, 0xcu, RC_HOST_ENOMEM) \
+	X(EACCES, 0xdu, RC_HOST_EACCES) \
+	X(EFAULT, 0xeu, RC_HOST_EFAULT) \
+	X(ENOTBLK, 0xfu, RC_HOST_ENOTBLK) \
+	X(EBUSY, 0x10u, RC_HOST_EBUSY) \
+	X(EEXIST, 0x11u, RC_HOST_EEXIST) \
+	X(EXDEV, 0x12u, RC_HOST_EXDEV) \
+	X(ENODEV, 0x13u, RC_HOST_ENODEV) \
+	X(ENOTDIR, 0x14u, RC_HOST_ENOTDIR) \
+	X(EISDIR, 0x15u, RC_HOST_EISDIR) \
+	X(EINVAL, 0x16u, RC_HOST_EINVAL) \
+	X(ENFILE, 0x17u, RC_HOST_ENFILE) \
+	X(EMFILE, 0x18u, RC_HOST_EMFILE) \
+	X(ENOTTY, 0x19u, RC_HOST_ENOTTY) \
+	X(ETXTBSY, 0x1au, RC_HOST_ETXTBSY) \
+	X(EFBIG, 0x1bu, RC_HOST_EFBIG) \
+	X(ENOSPC, 0x1cu, RC_HOST_ENOSPC) \
+	X(ESPIPE, 0x1du, RC_HOST_ESPIPE) \
+	X(EROFS, 0x1eu, RC_HOST_EROFS) \
+	X(EMLINK, 0x1fu, RC_HOST_EMLINK) \
+	X(EPIPE, 0x20u, RC_HOST_EPIPE) \
+	X(EDOM, 0x21u, RC_HOST_EDOM) \
+	X(ERANGE, 0x22u, RC_HOST_ERANGE) \
+	X(EDEADLK, 0x23u, RC_HOST_EDEADLK) \
+	X(ENAMETOOLONG, 0x24u, RC_HOST_ENAMETOOLONG) \
+	X(ENOLCK, 0x25u, RC_HOST_ENOLCK) \
+	X(ENOSYS, 0x26u, RC_HOST_ENOSYS) \
+	X(ENOTEMPTY, 0x27u, RC_HOST_ENOTEMPTY) \
+	X(ELOOP, 0x28u, RC_HOST_ELOOP) \
+	X(ENOMSG, 0x2au, RC_HOST_ENOMSG) \
+	X(EIDRM, 0x2bu, RC_HOST_EIDRM) \
+	X(ECHRNG, 0x2cu, RC_HOST_ECHRNG) \
+	X(EL2NSYNC, 0x2du, RC_HOST_EL2NSYNC) \
+	X(EL3HLT, 0x2eu, RC_HOST_EL3HLT) \
+	X(EL3RST, 0x2fu, RC_HOST_EL3RST) \
+	X(ELNRNG, 0x30u, RC_HOST_ELNRNG) \
+	X(EUNATCH, 0x31u, RC_HOST_EUNATCH) \
+	X(ENOCSI, 0x32u, RC_HOST_ENOCSI) \
+	X(EL2HLT, 0x33u, RC_HOST_EL2HLT) \
+	X(EBADE, 0x34u, RC_HOST_EBADE) \
+	X(EBADR, 0x35u, RC_HOST_EBADR) \
+	X(EXFULL, 0x36u, RC_HOST_EXFULL) \
+	X(ENOANO, 0x37u, RC_HOST_ENOANO) \
+	X(EBADRQC, 0x38u, RC_HOST_EBADRQC) \
+	X(EBADSLT, 0x39u, RC_HOST_EBADSLT) \
+	X(EDEADLOCK, 0x3au, RC_HOST_EDEADLOCK) \
+	X(EBFONT, 0x3bu, RC_HOST_EBFONT) \
+	X(ENOSTR, 0x3cu, RC_HOST_ENOSTR) \
+	X(ENODATA, 0x3du, RC_HOST_ENODATA) \
+	X(ETIME, 0x3eu, RC_HOST_ETIME) \
+	X(ENOSR, 0x3fu, RC_HOST_ENOSR) \
+	X(ENONET, 0x40u, RC_HOST_ENONET) \
+	X(ENOPKG, 0x41u, RC_HOST_ENOPKG) \
+	X(EREMOTE, 0x42u, RC_HOST_EREMOTE) \
+	X(ENOLINK, 0x43u, RC_HOST_ENOLINK) \
+	X(EADV, 0x44u, RC_HOST_EADV) \
+	X(ESRMNT, 0x45u, RC_HOST_ESRMNT) \
+	X(ECOMM, 0x46u, RC_HOST_ECOMM) \
+	X(EPROTO, 0x47u, RC_HOST_EPROTO) \
+	X(EMULTIHOP, 0x48u, RC_HOST_EMULTIHOP) \
+	X(EDOTDOT, 0x49u, RC_HOST_EDOTDOT) \
+	X(EBADMSG, 0x4au, RC_HOST_EBADMSG) \
+	X(EOVERFLOW, 0x4bu, RC_HOST_EOVERFLOW) \
+	X(ENOTUNIQ, 0x4cu, RC_HOST_ENOTUNIQ) \
+	X(EBADFD, 0x4du, RC_HOST_EBADFD) \
+	X(EREMCHG, 0x4eu, RC_HOST_EREMCHG) \
+	X(ELIBACC, 0x4fu, RC_HOST_ELIBACC) \
+	X(ELIBBAD, 0x50u, RC_HOST_ELIBBAD) \
+	X(ELIBSCN, 0x51u, RC_HOST_ELIBSCN) \
+	X(ELIBMAX, 0x52u, RC_HOST_ELIBMAX) \
+	X(ELIBEXEC, 0x53u, RC_HOST_ELIBEXEC) \
+	X(EILSEQ, 0x54u, RC_HOST_EILSEQ) \
+	X(ERESTART, 0x55u, RC_HOST_ERESTART) \
+	X(ESTRPIPE, 0x56u, RC_HOST_ESTRPIPE) \
+	X(EUSERS, 0x57u, RC_HOST_EUSERS) \
+	X(ENOTSOCK, 0x58u, RC_HOST_ENOTSOCK) \
+	X(EDESTADDRREQ, 0x59u, RC_HOST_EDESTADDRREQ) \
+	X(EMSGSIZE, 0x5au, RC_HOST_EMSGSIZE) \
+	X(EPROTOTYPE, 0x5bu, RC_HOST_EPROTOTYPE) \
+	X(ENOPROTOOPT, 0x5cu, RC_HOST_ENOPROTOOPT) \
+	X(EPROTONOSUPPORT, 0x5du, RC_HOST_EPROTONOSUPPORT) \
+	X(ESOCKTNOSUPPORT, 0x5eu, RC_HOST_ESOCKTNOSUPPORT) \
+	X(EOPNOTSUPP, 0x5fu, RC_HOST_EOPNOTSUPP) \
+	X(EPFNOSUPPORT, 0x60u, RC_HOST_EPFNOSUPPORT) \
+	X(EAFNOSUPPORT, 0x61u, RC_HOST_EAFNOSUPPORT) \
+	X(EADDRINUSE, 0x62u, RC_HOST_EADDRINUSE) \
+	X(EADDRNOTAVAIL, 0x63u, RC_HOST_EADDRNOTAVAIL) \
+	X(ENETDOWN, 0x64u, RC_HOST_ENETDOWN) \
+	X(ENETUNREACH, 0x65u, RC_HOST_ENETUNREACH) \
+	X(ENETRESET, 0x66u, RC_HOST_ENETRESET) \
+	X(ECONNABORTED, 0x67u, RC_HOST_ECONNABORTED) \
+	X(ECONNRESET, 0x68u, RC_HOST_ECONNRESET) \
+	X(ENOBUFS, 0x69u, RC_HOST_ENOBUFS) \
+	X(EISCONN, 0x6au, RC_HOST_EISCONN) \
+	X(ENOTCONN, 0x6bu, RC_HOST_ENOTCONN) \
+	X(ESHUTDOWN, 0x6cu, RC_HOST_ESHUTDOWN) \
+	X(ETOOMANYREFS, 0x6du, RC_HOST_ETOOMANYREFS) \
+	X(ETIMEDOUT, 0x6eu, RC_HOST_ETIMEDOUT) \
+	X(ECONNREFUSED, 0x6fu, RC_HOST_ECONNREFUSED) \
+	X(EHOSTDOWN, 0x70u, RC_HOST_EHOSTDOWN) \
+	X(EHOSTUNREACH, 0x71u, RC_HOST_EHOSTUNREACH) \
+	X(EALREADY, 0x72u, RC_HOST_EALREADY) \
+	X(EINPROGRESS, 0x73u, RC_HOST_EINPROGRESS) \
+	X(ESTALE, 0x74u, RC_HOST_ESTALE) \
+	X(EUCLEAN, 0x75u, RC_HOST_EUCLEAN) \
+	X(ENOTNAM, 0x76u, RC_HOST_ENOTNAM) \
+	X(ENAVAIL, 0x77u, RC_HOST_ENAVAIL) \
+	X(EISNAM, 0x78u, RC_HOST_EISNAM) \
+	X(EREMOTEIO, 0x79u, RC_HOST_EREMOTEIO) \
+	X(EDQUOT, 0x7au, RC_HOST_EDQUOT) \
+	X(ENOMEDIUM, 0x7bu, RC_HOST_ENOMEDIUM) \
+	X(EMEDIUMTYPE, 0x7cu, RC_HOST_EMEDIUMTYPE) \
+	X(ECANCELED, 0x7du, RC_HOST_ECANCELED) \
+	X(ENOKEY, 0x7eu, RC_HOST_ENOKEY) \
+	X(EKEYEXPIRED, 0x7fu, RC_HOST_EKEYEXPIRED) \
+	X(EKEYREVOKED, 0x80u, RC_HOST_EKEYREVOKED) \
+	X(EKEYREJECTED, 0x81u, RC_HOST_EKEYREJECTED) \
+	X(EOWNERDEAD, 0x82u, RC_HOST_EOWNERDEAD) \
+	X(ENOTRECOVERABLE, 0x83u, RC_HOST_ENOTRECOVERABLE) \
+	X(ERFKILL, 0x84u, RC_HOST_ERFKILL) \
+	X(EHWPOISON, 0x85u, RC_HOST_EHWPOISON) \
+	X(EINIT, 0x86u, RC_HOST_EINIT) \
+	X(EREMDEV, 0x87u, RC_HOST_EREMDEV)
+
+#define RC_OPEN_FLAGS(X) \
+	X(O_CREAT, 0x40u, RC_HOST_O_CREAT) \
+	X(O_EXCL, 0x80u, RC_HOST_O_EXCL) \
+	X(O_NOCTTY, 0x100u, RC_HOST_O_NOCTTY) \
+	X(O_TRUNC, 0x200u, RC_HOST_O_TRUNC) \
+	X(O_APPEND, 0x400u, RC_HOST_O_APPEND) \
+	X(O_NONBLOCK, 0x800u, RC_HOST_O_NONBLOCK) \
+	X(O_DSYNC, 0x1000u, RC_HOST_O_DSYNC) \
+	X(O_ASYNC, 0x2000u, RC_HOST_O_ASYNC) \
+	X(O_DIRECT, 0x4000u, RC_HOST_O_DIRECT) \
+	X(O_DIRECTORY, 0x10000u, RC_HOST_O_DIRECTORY) \
+	X(O_NOFOLLOW, 0x20000u, RC_HOST_O_NOFOLLOW) \
+	X(O_NOATIME, 0x40000u, RC_HOST_O_NOATIME) \
+	X(O_SYNC, 0x101000u, RC_HOST_O_SYNC) \
+	X(O_PATH, 0x200000u, RC_HOST_O_PATH) \
+	X(O_TMPFILE, 0x410000u, RC_HOST_O_TMPFILE)
+
+#define RC_RESOLVE(X) \
+	X(RESOLVE_NO_XDEV, 1u, RC_HOST_RESOLVE_NO_XDEV) \
+	X(RESOLVE_NO_MAGICLINKS, 2u, RC_HOST_RESOLVE_NO_MAGICLINKS) \
+	X(RESOLVE_NO_SYMLINKS, 4u, RC_HOST_RESOLVE_NO_SYMLINKS) \
+	X(RESOLVE_BENEATH, 8u, RC_HOST_RESOLVE_BENEATH) \
+	X(RESOLVE_IN_ROOT, 0x10u, RC_HOST_RESOLVE_IN_ROOT) \
+	X(RESOLVE_CACHED, 0x20u, RC_HOST_RESOLVE_CACHED)
+
+#define RC_AT_FLAGS(X) \
+	X(AT_SYMLINK_NOFOLLOW, 0x100u, RC_HOST_AT_SYMLINK_NOFOLLOW) \
+	X(AT_EACCESS, 0x200u, RC_HOST_AT_EACCESS) \
+	X(AT_SYMLINK_FOLLOW, 0x400u, RC_HOST_AT_SYMLINK_FOLLOW) \
+	X(AT_NO_AUTOMOUNT, 0x800u, RC_HOST_AT_NO_AUTOMOUNT) \
+	X(AT_EMPTY_PATH, 0x1000u, RC_HOST_AT_EMPTY_PATH) \
+	X(AT_STATX_FORCE_SYNC, 0x2000u, RC_HOST_AT_STATX_FORCE_SYNC) \
+	X(AT_STATX_DONT_SYNC, 0x4000u, RC_HOST_AT_STATX_DONT_SYNC)
+
+#define RC_WHENCE(X) \
+	X(SEEK_SET, 0u, RC_HOST_SEEK_SET) \
+	X(SEEK_CUR, 1u, RC_HOST_SEEK_CUR) \
+	X(SEEK_END, 2u, RC_HOST_SEEK_END) \
+	X(SEEK_DATA, 3u, RC_HOST_SEEK_DATA) \
+	X(SEEK_HOLE, 4u, RC_HOST_SEEK_HOLE)
+
+#define RC_STATX_MASK(X) \
+	X(STATX_TYPE, 1u, RC_HOST_STATX_TYPE) \
+	X(STATX_MODE, 2u, RC_HOST_STATX_MODE) \
+	X(STATX_NLINK, 4u, RC_HOST_STATX_NLINK) \
+	X(STATX_UID, 8u, RC_HOST_STATX_UID) \
+	X(STATX_GID, 0x10u, RC_HOST_STATX_GID) \
+	X(STATX_ATIME, 0x20u, RC_HOST_STATX_ATIME) \
+	X(STATX_MTIME, 0x40u, RC_HOST_STATX_MTIME) \
+	X(STATX_CTIME, 0x80u, RC_HOST_STATX_CTIME) \
+	X(STATX_INO, 0x100u, RC_HOST_STATX_INO) \
+	X(STATX_SIZE, 0x200u, RC_HOST_STATX_SIZE) \
+	X(STATX_BLOCKS, 0x400u, RC_HOST_STATX_BLOCKS) \
+	X(STATX_BTIME, 0x800u, RC_HOST_STATX_BTIME) \
+	X(STATX_MNT_ID, 0x1000u, RC_HOST_STATX_MNT_ID) \
+	X(STATX_DIOALIGN, 0x2000u, RC_HOST_STATX_DIOALIGN) \
+	X(STATX_MNT_ID_UNIQUE, 0x4000u, RC_HOST_STATX_MNT_ID_UNIQUE) \
+	X(STATX_SUBVOL, 0x8000u, RC_HOST_STATX_SUBVOL)
+
+#define RC_POLL_EVENTS(X) \
+	X(POLLIN, 1u, RC_HOST_POLLIN) \
+	X(POLLPRI, 2u, RC_HOST_POLLPRI) \
+	X(POLLOUT, 4u, RC_HOST_POLLOUT) \
+	X(POLLERR, 8u, RC_HOST_POLLERR) \
+	X(POLLHUP, 0x10u, RC_HOST_POLLHUP) \
+	X(POLLNVAL, 0x20u, RC_HOST_POLLNVAL) \
+	X(POLLRDNORM, 0x40u, RC_HOST_POLLRDNORM) \
+	X(POLLRDBAND, 0x80u, RC_HOST_POLLRDBAND) \
+	X(POLLWRNORM, 0x100u, RC_HOST_POLLWRNORM) \
+	X(POLLWRBAND, 0x200u, RC_HOST_POLLWRBAND) \
+	X(POLLRDHUP, 0x2000u, RC_HOST_POLLRDHUP)
+
+#define RC_WATCH_EVENTS(X) \
+	X(IN_ACCESS, 1u, RC_HOST_IN_ACCESS) \
+	X(IN_MODIFY, 2u, RC_HOST_IN_MODIFY) \
+	X(IN_ATTRIB, 4u, RC_HOST_IN_ATTRIB) \
+	X(IN_CLOSE_WRITE, 8u, RC_HOST_IN_CLOSE_WRITE) \
+	X(IN_CLOSE_NOWRITE, 0x10u, RC_HOST_IN_CLOSE_NOWRITE) \
+	X(IN_OPEN, 0x20u, RC_HOST_IN_OPEN) \
+	X(IN_MOVED_FROM, 0x40u, RC_HOST_IN_MOVED_FROM) \
+	X(IN_MOVED_TO, 0x80u, RC_HOST_IN_MOVED_TO) \
+	X(IN_CREATE, 0x100u, RC_HOST_IN_CREATE) \
+	X(IN_DELETE, 0x200u, RC_HOST_IN_DELETE) \
+	X(IN_DELETE_SELF, 0x400u, RC_HOST_IN_DELETE_SELF) \
+	X(IN_MOVE_SELF, 0x800u, RC_HOST_IN_MOVE_SELF) \
+	X(IN_UNMOUNT, 0x2000u, RC_HOST_IN_UNMOUNT) \
+	X(IN_Q_OVERFLOW, 0x4000u, RC_HOST_IN_Q_OVERFLOW) \
+	X(IN_IGNORED, 0x8000u, RC_HOST_IN_IGNORED) \
+	X(IN_ONLYDIR, 0x1000000u, RC_HOST_IN_ONLYDIR) \
+	X(IN_DONT_FOLLOW, 0x2000000u, RC_HOST_IN_DONT_FOLLOW) \
+	X(IN_EXCL_UNLINK, 0x4000000u, RC_HOST_IN_EXCL_UNLINK) \
+	X(IN_MASK_CREATE, 0x10000000u, RC_HOST_IN_MASK_CREATE) \
+	X(IN_MASK_ADD, 0x20000000u, RC_HOST_IN_MASK_ADD) \
+	X(IN_ISDIR, 0x40000000u, RC_HOST_IN_ISDIR) \
+	X(IN_ONESHOT, 0x80000000u, RC_HOST_IN_ONESHOT)
+
+#define RC_IOCTLS(X) \
+	X(FIONREAD, 1u, RC_HOST_FIONREAD) \
+	X(FIGETBSZ, 2u, RC_HOST_FIGETBSZ) \
+	X(FS_IOC_GETFLAGS, 3u, RC_HOST_FS_IOC_GETFLAGS) \
+	X(FS_IOC_GETVERSION, 4u, RC_HOST_FS_IOC_GETVERSION) \
+	X(FS_IOC_FSGETXATTR, 5u, RC_HOST_FS_IOC_FSGETXATTR) \
+	X(BLKGETSIZE64, 6u, RC_HOST_BLKGETSIZE64) \
+	X(BLKSSZGET, 7u, RC_HOST_BLKSSZGET) \
+	X(BLKROGET, 8u, RC_HOST_BLKROGET) \
+	X(BLKPBSZGET, 9u, RC_HOST_BLKPBSZGET)
+
+#define RC_ADVICE(X) \
+	X(POSIX_FADV_NORMAL, 0u, RC_HOST_POSIX_FADV_NORMAL) \
+	X(POSIX_FADV_RANDOM, 1u, RC_HOST_POSIX_FADV_RANDOM) \
+	X(POSIX_FADV_SEQUENTIAL, 2u, RC_HOST_POSIX_FADV_SEQUENTIAL) \
+	X(POSIX_FADV_WILLNEED, 3u, RC_HOST_POSIX_FADV_WILLNEED) \
+	X(POSIX_FADV_DONTNEED, 4u, RC_HOST_POSIX_FADV_DONTNEED) \
+	X(POSIX_FADV_NOREUSE, 5u, RC_HOST_POSIX_FADV_NOREUSE)
+
+#define RC_PATHCONF(X) \
+	X(_PC_LINK_MAX, 0u, _PC_LINK_MAX) \
+	X(_PC_MAX_CANON, 1u, _PC_MAX_CANON) \
+	X(_PC_MAX_INPUT, 2u, _PC_MAX_INPUT) \
+	X(_PC_NAME_MAX, 3u, _PC_NAME_MAX) \
+	X(_PC_PATH_MAX, 4u, _PC_PATH_MAX) \
+	X(_PC_PIPE_BUF, 5u, _PC_PIPE_BUF) \
+	X(_PC_CHOWN_RESTRICTED, 6u, _PC_CHOWN_RESTRICTED) \
+	X(_PC_NO_TRUNC, 7u, _PC_NO_TRUNC) \
+	X(_PC_VDISABLE, 8u, _PC_VDISABLE) \
+	X(_PC_SYNC_IO, 9u, _PC_SYNC_IO) \
+	X(_PC_ASYNC_IO, 0xau, _PC_ASYNC_IO) \
+	X(_PC_PRIO_IO, 0xbu, _PC_PRIO_IO) \
+	X(_PC_SOCK_MAXBUF, 0xcu, _PC_SOCK_MAXBUF) \
+	X(_PC_FILESIZEBITS, 0xdu, _PC_FILESIZEBITS) \
+	X(_PC_REC_INCR_XFER_SIZE, 0xeu, _PC_REC_INCR_XFER_SIZE) \
+	X(_PC_REC_MAX_XFER_SIZE, 0xfu, _PC_REC_MAX_XFER_SIZE) \
+	X(_PC_REC_MIN_XFER_SIZE, 0x10u, _PC_REC_MIN_XFER_SIZE) \
+	X(_PC_REC_XFER_ALIGN, 0x11u, _PC_REC_XFER_ALIGN) \
+	X(_PC_ALLOC_SIZE_MIN, 0x12u, _PC_ALLOC_SIZE_MIN) \
+	X(_PC_SYMLINK_MAX, 0x13u, _PC_SYMLINK_MAX) \
+	X(_PC_2_SYMLINKS, 0x14u, _PC_2_SYMLINKS)
+
+#endif
