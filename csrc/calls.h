@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One function per operation: put the request, exchange, get the reply.  Every one returns a value >= 0, or -errno in
+ * this machine's numbers.  Flags, modes, masks and whence are this machine's; translation happens here and nowhere
+ * above.  `directory` is a server handle or RC_NO_HANDLE; paths are bytes, NUL-terminated, the server's.
+ * No function here knows about descriptors of the client.
+ */
+#ifndef RC_CALLS_H
+#define RC_CALLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "wire.h"
+
+struct rc_opened {
+	uint64_t handle;
+	uint32_t kind;			/* RC_KIND_* */
+	struct rc_stat stat;
+	size_t prefetched;		/* bytes that came into `prefetch` */
+};
+
+struct rc_location {
+	uint64_t directory;
+	const char *path;
+};
+
+int rc_call_open(struct rc_location at, int flags, unsigned mode, uint64_t resolve,
+		 void *prefetch, size_t prefetch_size, struct rc_opened *opened);
+void rc_call_close(uint64_t handle);				/* one-way */
+void rc_call_share(const uint64_t *handles, size_t count);	/* one-way */
+ssize_t rc_call_read(uint64_t handle, const struct iovec *into, int count);
+ssize_t rc_call_pread(uint64_t handle, const struct iovec *into, int count, int64_t offset);
+int64_t rc_call_lseek(uint64_t handle, int64_t offset, int whence);
+int rc_call_fstat(uint64_t handle, unsigned mask, struct rc_stat *stat);
+int rc_call_stat(struct rc_location at, int flags, unsigned mask, struct rc_stat *stat);
+int rc_call_access(struct rc_location at, int mode, int flags);
+ssize_t rc_call_readlink(struct rc_location at, char *target, size_t size);
+ssize_t rc_call_getxattr(struct rc_location at, int flags, const char *name, void *value, size_t size);
+ssize_t rc_call_listxattr(struct rc_location at, int flags, char *names, size_t size);
+
+/* Entries as they came: *entries is walked with rc_next_entry; buffer must hold RC_LIMIT_MAX_REPLY bytes at the most. */
+struct rc_entry {
+	uint64_t ino;
+	int64_t offset;
+	uint32_t type;			/* DT_* */
+	const char *name;		/* not NUL-terminated */
+	size_t name_length;
+	bool has_stat;
+	struct rc_stat stat;
+};
+struct rc_entries {
+	struct rc_reader rest;
+	bool end;			/* nothing comes after these */
+};
+int rc_call_readdir(uint64_t handle, int64_t offset, unsigned count, unsigned mask,
+		    void *buffer, size_t size, struct rc_entries *entries);
+bool rc_next_entry(struct rc_entries *entries, struct rc_entry *entry);
+
+struct rc_statfs {
+	uint64_t type, bsize, frsize, blocks, bfree, bavail, files, ffree, fsid, namelen, mount_flags;
+};
+int rc_call_statfs(struct rc_location at, int flags, struct rc_statfs *statfs);
+int rc_call_pathconf(struct rc_location at, int flags, int name, int64_t *value);
+ssize_t rc_call_getpath(uint64_t handle, char *path, size_t size);
+
+struct rc_description_facts {
+	uint32_t kind;
+	int flags;
+	struct rc_stat stat;
+};
+int rc_call_describe(uint64_t handle, struct rc_description_facts *facts, char *path, size_t size);
+int rc_call_set_flags(uint64_t handle, int flags);
+ssize_t rc_call_ioctl(uint64_t handle, unsigned long request, void *value, size_t size);
+void rc_call_advise(uint64_t handle, int64_t offset, int64_t length, int advice);	/* one-way */
+int rc_call_poll(uint64_t handle, int events, int timeout_ms);				/* revents */
+int rc_call_watch_open(int flags, uint64_t *handle);
+int rc_call_watch_add(uint64_t handle, struct rc_location at, uint32_t mask);
+int rc_call_watch_remove(uint64_t handle, int wd);
+struct rc_extent {
+	int64_t offset, length;
+};
+int rc_call_extents(uint64_t handle, int64_t offset, int64_t length, struct rc_extent *extents, int count);
+struct rc_status {
+	uint32_t sessions, connections, handles, all_handles;
+	uint64_t requests, bytes;
+};
+int rc_call_status(struct rc_status *status);
+int rc_call_ping(void *buffer, size_t size);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the environment says, read once at start.
+ *
+ *   REMOTE_SERVER       HOST[:PORT] or unix:PATH; default 127.0.0.1:12345
+ *   LOCAL_PATHS         colon-separated prefixes that stay local          (route.h)
+ *   REMOTE_PATHS        colon-separated PREFIX[=SERVER_PATH]: remote, and then everything else is local
+ *   REMOTE_FD_SHIFT     the lowest number of a remote descriptor; default 2048; 0: the lowest free one
+ *   LIBREMOTEC_DEBUG    1: a line on stderr per forwarded call
+ *   REMOTEC_SESSION     32 hex digits: the session to belong to; default: a new random one
+ *   REMOTEC_CONTROL     path of remotec-run's datagram socket
+ *   REMOTEC_TIER        preload, supervisor or both (set by remotec-run)
+ *   REMOTEC_TIMEOUT     seconds to wait for a server that has stopped answering; default 30
+ */
+#ifndef RC_CONFIG_H
+#define RC_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "route.h"
+
+struct rc_config {
+	const char *server;
+	struct rc_routes routes;
+	int fd_shift;
+	bool debug;
+	bool supervised;	/* a seccomp filter is on this process: go through the stub page */
+	uint8_t session[16];
+	bool session_given;
+	const char *control;	/* NULL: no remotec-run above us */
+	int timeout_s;
+	int error;		/* 0, or the -errno that every remote call returns: the rules contradict one another… */
+	const char *problem;	/* …and the sentence that says so */
+};
+
+extern struct rc_config rc_config;
+
+/* Fills rc_config from `environment` (NULL-terminated, as environ); copies what it keeps. */
+void rc_config_load(char *const *environment);
+/* The variables above by name, NULL-terminated: what an exec must hand on. */
+extern const char *const rc_config_variables[];
+
+#endif

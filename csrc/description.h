@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * An open file description on the server and the rules of its offset, for both tiers.
+ *
+ * Each function takes `fd`, a descriptor in THIS process of the placeholder's description (the program's own number in
+ * the preload tier, a borrowed copy in the supervisor): the offset of a KIND_POSITIONED file is that description's,
+ * and processes that share it see each byte once (an fcntl lock on the placeholder serialises them where it may be
+ * shared, a futex the threads of this process; a signal handler in the middle of its own thread's read goes first).
+ */
+#ifndef RC_DESCRIPTION_H
+#define RC_DESCRIPTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "calls.h"
+
+struct rc_description {
+	uint64_t handle;
+	uint32_t kind;
+	uint64_t ino;			/* of the placeholder's memfd; 0: the slot is free */
+	uint32_t dev_major, dev_minor;
+	bool shared;			/* another process may hold it: we never CLOSE it */
+	uint32_t references;		/* entries of fdtable.c that point here */
+	uint32_t lock;			/* futex word: 0, or the thread id of the reader */
+};
+
+ssize_t rc_description_read(struct rc_description *d, int fd, const struct iovec *into, int count);
+ssize_t rc_description_pread(struct rc_description *d, int fd, const struct iovec *into, int count, int64_t offset);
+int64_t rc_description_lseek(struct rc_description *d, int fd, int64_t offset, int whence);
+int rc_description_fstat(struct rc_description *d, int fd, unsigned mask, struct rc_stat *stat);
+
+#endif

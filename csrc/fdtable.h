@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The preload tier's cache of the kernel's truth: descriptor number -> description, or "local", or "not looked yet".
+ *
+ * Only a cache.  A remote entry is checked against the kernel (inode of the placeholder) each time it is used; a number
+ * whose meaning may have changed (dup2, close, a received descriptor) is set back to unknown, never asserted, so that
+ * a vfork child that shares our memory cannot do harm.  Lock-free; safe in signal handlers and after fork.
+ */
+#ifndef RC_FDTABLE_H
+#define RC_FDTABLE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "description.h"
+#include "placeholder.h"
+
+#define RC_FDTABLE_DIRECT 4096
+
+enum { RC_FD_UNKNOWN = 0, RC_FD_LOCAL = 1 };	/* other values: a struct rc_description pointer */
+extern _Atomic uintptr_t rc_fdtable_direct[RC_FDTABLE_DIRECT];
+
+struct rc_description *rc_fdtable_resolve(int fd);
+
+/* The description that fd stands for, or NULL: a local descriptor (or a bad one: the kernel will say). */
+static inline struct rc_description *rc_fdtable_get(int fd)
+{
+	if ((unsigned)fd < RC_FDTABLE_DIRECT &&
+	    atomic_load_explicit(&rc_fdtable_direct[fd], memory_order_relaxed) == RC_FD_LOCAL)
+		return 0;
+	return rc_fdtable_resolve(fd);
+}
+
+/* A number's meaning may have changed. */
+void rc_fdtable_forget(int fd);
+void rc_fdtable_forget_range(unsigned first, unsigned last);
+/* We made this placeholder: the number stands for this handle, which is ours alone. */
+int rc_fdtable_insert(int fd, const struct rc_placeholder *placeholder);
+/* The program is about to close fd: true where this was the last descriptor of a handle that only this process had, which
+ * is then ours to CLOSE (*handle) once the kernel's close has been done. */
+bool rc_fdtable_close(int fd, uint64_t *handle);
+/* Every handle may be in another process from now on; reports each that was not shared before. */
+void rc_fdtable_share_all(void (*report)(int fd, uint64_t handle));
+void rc_fdtable_after_fork(void);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which side serves a path.  Pure: strings in, decision out; no I/O, no allocation after rc_routes_parse.
+ *
+ * With only LOCAL rules everything else is remote; with REMOTE rules everything else is local; with both the
+ * longest matching prefix wins.  A prefix matches whole components.  The decision is made on the absolute path
+ * with "." and ".." folded lexically; the path that is sent keeps them, so that the server resolves them.
+ */
+#ifndef RC_ROUTE_H
+#define RC_ROUTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define RC_PATH_MAX 4096
+
+struct rc_rule {
+	const char *prefix;		/* folded, absolute, no trailing slash; "" is the root */
+	size_t length;
+	const char *server_path;	/* REMOTE: what replaces the prefix */
+	bool remote;
+};
+
+struct rc_routes {
+	struct rc_rule *rules;		/* longest prefix first */
+	size_t count;
+	bool default_remote;		/* where no rule matches */
+};
+
+enum rc_side {
+	RC_LOCAL,
+	RC_REMOTE,
+};
+
+struct rc_route {
+	enum rc_side side;
+	const struct rc_rule *rule;	/* that decided, NULL: the default */
+	char path[RC_PATH_MAX];		/* RC_REMOTE: the path to send */
+};
+
+/* Parses the two variables (either may be NULL).  0, or -EINVAL and a sentence in *problem: a relative prefix, or the
+ * same prefix named local and remote.  The strings are copied once. */
+int rc_routes_parse(struct rc_routes *routes, const char *local_paths, const char *remote_paths, const char **problem);
+void rc_routes_free(struct rc_routes *routes);
+
+/* Decides for `path`, taken from `base` (absolute, as the program sees it) where it is relative.
+ * 0, or -ENAMETOOLONG, -ENOENT (empty path). */
+int rc_route_path(const struct rc_routes *routes, const char *base, const char *path, struct rc_route *route);
+
+/* base + "/" + path with ".", ".." and double slashes folded, into out[size]: its length or -ENAMETOOLONG.  A trailing
+ * slash is kept (it means "must be a directory"). */
+int rc_path_fold(const char *base, const char *path, char *out, size_t size);
+
+/* A server path as the program sees it: the reverse of a REMOTE rule's mapping.  Length, or -ENAMETOOLONG; -ENOENT
+ * where no rule leads there. */
+int rc_route_reverse(const struct rc_routes *routes, const char *server_path, char *out, size_t size);
+
+/* "/dev/stdin", "/dev/fd/N", "/proc/self/fd/N", "/proc/<pid>/fd/N" (own pid): N; else -1.  `path` folded. */
+int rc_route_descriptor(const char *path, int pid);
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * System calls made for ourselves: straight to the kernel, past libc's exported names (which this library
+ * itself wraps), past thread cancellation, and without touching errno.  Every rc_sys_* returns the result or
+ * -errno.
+ *
+ * Under a supervisor the calls go through a page at a fixed address whose instruction pointer the seccomp
+ * filter lets pass (supervise.c); elsewhere straight into the kernel.
+ */
+#ifndef RC_SYS_H
+#define RC_SYS_H
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* Where the page with the system call instruction lives in every process of a supervised tree. */
+#define RC_STUB_ADDRESS 0x52430000000ul
+#define RC_STUB_SIZE 4096ul
+
+/* Maps the page and sends every later rc_syscall through it.  0, or -errno (the address is taken). */
+int rc_stub_install(void);
+
+long rc_syscall(long number, long a, long b, long c, long d, long e, long f);
+
+#define RC_SYS(number, a, b, c, d, e, f) \
+	rc_syscall((number), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+
+/* What the kernel says a descriptor is, the same on every architecture. */
+struct rc_identity {
+	uint64_t ino;
+	uint32_t dev_major, dev_minor;
+	uint32_t nlink;
+	uint32_t mode;
+	uint64_t size;
+};
+
+int rc_sys_identity(int fd, struct rc_identity *identity);
+int rc_sys_close(int fd);
+int rc_sys_dup_from(int fd, int lowest, int close_on_exec);
+int rc_sys_fcntl(int fd, int command, long argument);
+int64_t rc_sys_lseek(int fd, int64_t offset, int whence);
+int rc_sys_open(int dirfd, const char *path, int flags, unsigned mode);
+ssize_t rc_sys_readlink(int dirfd, const char *path, char *target, size_t size);
+int rc_sys_memfd(const char *name, unsigned flags);
+int rc_sys_truncate(int fd, int64_t size);
+ssize_t rc_sys_pwrite(int fd, const void *data, size_t count, int64_t offset);
+ssize_t rc_sys_recvmsg(int fd, struct msghdr *message, int flags);
+ssize_t rc_sys_sendmsg(int fd, const struct msghdr *message, int flags);
+int rc_sys_poll(struct pollfd *set, unsigned count, int timeout_ms);
+int rc_sys_getpid(void);
+int rc_sys_gettid(void);
+int rc_sys_futex_wait(uint32_t *word, uint32_t value, int timeout_ms);
+int rc_sys_futex_wake(uint32_t *word, int count);
+int rc_sys_random(void *bytes, size_t count);
+uint64_t rc_sys_monotonic_ns(void);
+
+/* Copies between this process's own buffers where one side came from the program and may be a bad pointer:
+ * 0, or -EFAULT with nothing harmed. */
+int rc_copy_in(void *to, const void *from, size_t count);
+int rc_copy_out(void *to, const void *from, size_t count);
+/* A NUL-terminated string of at most size-1 bytes: its length, -EFAULT, or -ENAMETOOLONG. */
+ssize_t rc_copy_string(char *to, const char *from, size_t size);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Connections to the server: the only file that touches a socket.
+ *
+ * A process has a pool of connections.  A call checks one out (or opens one), sends its request, waits for the reply
+ * and puts it back; nobody waits for somebody else's reply, no lock is held while waiting, and all of it may run in
+ * a signal handler.  A connection made before a fork is never used after it by the child (pid in the pool; a vfork
+ * child, which shares our memory, uses connections of its own and closes them again).  A connection whose socket is not
+ * what we opened any more (the program closed or replaced the number) is dropped, never written to.
+ */
+#ifndef RC_TRANSPORT_H
+#define RC_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+/* One request and what comes back.  The request's bytes are `request`; the reply's payload goes to `reply` (at most
+ * reply_size bytes; more is an error, EPROTO), except that with `data` the payload must be one Blob, whose bytes go
+ * straight into those buffers (fewer than they hold is fine, more is EPROTO). */
+struct rc_exchange {
+	uint16_t operation;
+	bool idempotent;		/* may be repeated on a new connection after the old one broke */
+	const struct iovec *request;
+	int request_count;
+	void *reply;
+	size_t reply_size;
+	const struct iovec *data;
+	int data_count;
+	/* out */
+	size_t reply_length;		/* or, with data, the bytes that came */
+};
+
+/* 0, or -errno: the server's answer translated, or ECONNREFUSED, ECONNRESET, ETIMEDOUT, EPROTO (not our protocol),
+ * EPROTONOSUPPORT (another version), EACCES (not our user), EFAULT (`data` is a bad pointer; the connection
+ * survives), EINTR (a signal whose handler has no SA_RESTART came while the server was blocked: it was told
+ * to give up, and nothing was lost). */
+int rc_exchange(struct rc_exchange *exchange);
+
+/* Sends a request that has no reply.  0 or -errno. */
+int rc_send_one_way(uint16_t operation, const struct iovec *request, int count);
+
+/* What HELLO brought; the first call makes a connection.  0 or -errno; `problem` gets a sentence for a person. */
+struct rc_server_info {
+	uint32_t version, max_data, max_request, max_in_flight;
+	uint64_t capabilities;
+	char server[128];
+};
+int rc_hello(struct rc_server_info *info, char *problem, size_t size);
+
+/* Is this descriptor one of our sockets?  (The program may not close or use it.) */
+bool rc_transport_owns(int fd);
+/* The lowest number that our sockets take. */
+int rc_transport_floor(void);
+/* After fork, in the child: forget the parent's connections (its descriptors are closed here). */
+void rc_transport_after_fork(void);
+/* Before exec: keep one connection open across it where the session must stay alive for inherited descriptors. */
+void rc_transport_before_exec(void);
+
+#endif
