@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__x86_64__) && !defined(__ILP32__)
+#define HAVE_STUB 1
+/* syscall; ret */
+static const unsigned char stub_code[] = { 0x0f, 0x05, 0xc3 };
+
+static long (*stub)(void);
+
+long rc_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+	long result;
+
+	/* The call's return address must not land in the red zone. */
+	if (stub)
+		__asm__ volatile("lea -128(%%rsp), %%rsp\n\tcall *%[stub]\n\tlea 128(%%rsp), %%rsp"
+				 : "=a"(result)
+				 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9), [stub] "b"(stub)
+				 : "rcx", "r11", "memory", "cc");
+	else
+		__asm__ volatile("syscall"
+				 : "=a"(result)
+				 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+				 : "rcx", "r11", "memory");
+	return result;
+}
+
+#elif defined(__aarch64__)
+#define HAVE_STUB 1
+/* svc #0; ret */
+static const unsigned char stub_code[] = { 0x01, 0x00, 0x00, 0xd4, 0xc0, 0x03, 0x5f, 0xd6 };
+
+static long (*stub)(void);
+
+long rc_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+	register long x8 __asm__("x8") = number;
+	register long x0 __asm__("x0") = a;
+	register long x1 __asm__("x1") = b;
+	register long x2 __asm__("x2") = c;
+	register long x3 __asm__("x3") = d;
+	register long x4 __asm__("x4") = e;
+	register long x5 __asm__("x5") = f;
+
+	if (stub)
+		__asm__ volatile("blr %[stub]"
+				 : "+r"(x0)
+				 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5), [stub] "r"(stub)
+				 : "x30", "memory", "cc");
+	else
+		__asm__ volatile("svc #0"
+				 : "+r"(x0)
+				 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+				 : "memory", "cc");
+	return x0;
+}
+
+#else
+#include <dlfcn.h>
+
+/* libc's own, not the syscall() that libremotec.so exports. */
+long rc_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+	static long (*next)(long, ...);
+	int saved = errno;
+	long result;
+
+	if (!next)
+		next = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+	result = next(number, a, b, c, d, e, f);
+	if (result == -1)
+		result = -errno;
+	errno = saved;
+	return result;
+}
+#endif
+
+int rc_stub_install(void)
+{
+#ifdef HAVE_STUB
+	long at = RC_SYS(SYS_mmap, RC_STUB_ADDRESS, RC_STUB_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (at < 0 && at > -4096)
+		return (int)at;
+	if ((unsigned long)at != RC_STUB_ADDRESS) {	/* a kernel before MAP_FIXED_NOREPLACE took it as a hint */
+		RC_SYS(SYS_munmap, at, RC_STUB_SIZE, 0, 0, 0, 0);
+		return -EEXIST;
+	}
+	memcpy((void *)at, stub_code, sizeof stub_code);
+	__builtin___clear_cache((char *)at, (char *)at + sizeof stub_code);
+	at = RC_SYS(SYS_mprotect, RC_STUB_ADDRESS, RC_STUB_SIZE, PROT_READ | PROT_EXEC, 0, 0, 0);
+	if (at == 0)
+		stub = (long (*)(void))RC_STUB_ADDRESS;
+	return (int)at;
+#else
+	return -ENOSYS;
+#endif
+}
+
+#ifdef SYS_statx
+static int identity_by_statx(int fd, struct rc_identity *identity)
+{
+	struct statx st;
+	long result = RC_SYS(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st, 0);
+
+	if (result < 0)
+		return (int)result;
+	*identity = (struct rc_identity){ st.stx_ino, st.stx_dev_major, st.stx_dev_minor, st.stx_nlink,
+					  st.stx_mode, st.stx_size };
+	return 0;
+}
+#endif
+
+int rc_sys_identity(int fd, struct rc_identity *identity)
+{
+#if __SIZEOF_LONG__ == 8 && defined(SYS_fstat)
+	struct stat st;	/* the kernel's own layout on these machines, and the cheapest of its calls */
+	long result;
+
+	if (sizeof st.st_ino == 8) {
+		result = RC_SYS(SYS_fstat, fd, &st, 0, 0, 0, 0);
+		if (result < 0)
+			return (int)result;
+		*identity = (struct rc_identity){ st.st_ino, major(st.st_dev), minor(st.st_dev),
+						  (uint32_t)st.st_nlink, st.st_mode, (uint64_t)st.st_size };
+		return 0;
+	}
+#endif
+#ifdef SYS_statx
+	return identity_by_statx(fd, identity);
+#else
+	return -ENOSYS;
+#endif
+}
+
+int rc_sys_close(int fd)
+{
+	return (int)RC_SYS(SYS_close, fd, 0, 0, 0, 0, 0);
+}
+
+int rc_sys_fcntl(int fd, int command, long argument)
+{
+#ifdef SYS_fcntl64
+	return (int)RC_SYS(SYS_fcntl64, fd, command, argument, 0, 0, 0);
+#else
+	return (int)RC_SYS(SYS_fcntl, fd, command, argument, 0, 0, 0);
+#endif
+}
+
+int rc_sys_dup_from(int fd, int lowest, int close_on_exec)
+{
+	return rc_sys_fcntl(fd, close_on_exec ? F_DUPFD_CLOEXEC : F_DUPFD, lowest);
+}
+
+int64_t rc_sys_lseek(int fd, int64_t offset, int whence)
+{
+#ifdef SYS__llseek
+	int64_t at = 0;
+	long result = RC_SYS(SYS__llseek, fd, (uint64_t)offset >> 32, offset & 0xffffffff, &at, whence, 0);
+
+	return result < 0 ? result : at;
+#else
+	return RC_SYS(SYS_lseek, fd, offset, whence, 0, 0, 0);
+#endif
+}
+
+#ifdef O_LARGEFILE
+#define LARGE O_LARGEFILE
+#else
+#define LARGE 0
+#endif
+
+int rc_sys_open(int dirfd, const char *path, int flags, unsigned mode)
+{
+	return (int)RC_SYS(SYS_openat, dirfd, path, flags | LARGE, mode, 0, 0);
+}
+
+ssize_t rc_sys_readlink(int dirfd, const char *path, char *target, size_t size)
+{
+	return RC_SYS(SYS_readlinkat, dirfd, path, target, size, 0, 0);
+}
+
+int rc_sys_memfd(const char *name, unsigned flags)
+{
+	return (int)RC_SYS(SYS_memfd_create, name, flags, 0, 0, 0, 0);
+}
+
+int rc_sys_truncate(int fd, int64_t size)
+{
+#if __SIZEOF_LONG__ == 8
+	return (int)RC_SYS(SYS_ftruncate, fd, size, 0, 0, 0, 0);
+#else
+	/* ftruncate64's argument pairs differ by architecture; writing the last byte does not. */
+	return size ? (int)(rc_sys_pwrite(fd, "", 1, size - 1) < 0 ? -EIO : 0) : 0;
+#endif
+}
+
+ssize_t rc_sys_pwrite(int fd, const void *data, size_t count, int64_t offset)
+{
+	struct iovec piece = { (void *)data, count };
+
+	/* Its offset is two longs on every architecture, without alignment rules. */
+	return RC_SYS(SYS_pwritev, fd, &piece, 1, offset & ULONG_MAX, __SIZEOF_LONG__ == 8 ? 0 : offset >> 32, 0);
+}
+
+ssize_t rc_sys_recvmsg(int fd, struct msghdr *message, int flags)
+{
+	return RC_SYS(SYS_recvmsg, fd, message, flags, 0, 0, 0);
+}
+
+ssize_t rc_sys_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	return RC_SYS(SYS_sendmsg, fd, message, flags, 0, 0, 0);
+}
+
+int rc_sys_poll(struct pollfd *set, unsigned count, int timeout_ms)
+{
+#ifdef SYS_poll
+	return (int)RC_SYS(SYS_poll, set, count, timeout_ms, 0, 0, 0);
+#else
+	struct timespec timeout = { timeout_ms / 1000, timeout_ms % 1000 * 1000000l };
+
+	return (int)RC_SYS(SYS_ppoll, set, count, timeout_ms < 0 ? NULL : &timeout, NULL, 0, 0);
+#endif
+}
+
+int rc_sys_getpid(void)
+{
+	return (int)RC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
+int rc_sys_gettid(void)
+{
+	return (int)RC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
+}
+
+#ifdef SYS_futex
+#define FUTEX_NUMBER SYS_futex
+#else
+#define FUTEX_NUMBER SYS_futex_time64
+#endif
+
+int rc_sys_futex_wait(uint32_t *word, uint32_t value, int timeout_ms)
+{
+	struct { long sec, nsec; } timeout = { timeout_ms / 1000, timeout_ms % 1000 * 1000000l };
+
+	return (int)RC_SYS(FUTEX_NUMBER, word, FUTEX_WAIT_PRIVATE, value, timeout_ms < 0 ? NULL : &timeout, 0, 0);
+}
+
+int rc_sys_futex_wake(uint32_t *word, int count)
+{
+	return (int)RC_SYS(FUTEX_NUMBER, word, FUTEX_WAKE_PRIVATE, count, 0, 0, 0);
+}
+
+int rc_sys_random(void *bytes, size_t count)
+{
+	long got = RC_SYS(SYS_getrandom, bytes, count, 0, 0, 0, 0);
+	int fd;
+
+	if (got == (long)count)
+		return 0;
+	fd = rc_sys_open(AT_FDCWD, "/dev/urandom", O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return fd;
+	got = RC_SYS(SYS_read, fd, bytes, count, 0, 0, 0);
+	rc_sys_close(fd);
+	return got == (long)count ? 0 : -EIO;
+}
+
+uint64_t rc_sys_monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);	/* the vDSO's: neither errno nor a system call */
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Whether the 8 aligned bytes around `address` can be read: the kernel copies the set before it looks at `how`. */
+static bool readable(uintptr_t address)
+{
+	return RC_SYS(SYS_rt_sigprocmask, -1, address & ~(uintptr_t)7, NULL, 8, 0, 0) != -EFAULT;
+}
+
+int rc_copy_in(void *to, const void *from, size_t count)
+{
+	uintptr_t at = (uintptr_t)from, end = at + count;
+
+	if (end < at)
+		return -EFAULT;
+	for (; at < end; at = (at | 4095) + 1)
+		if (!readable(at))
+			return -EFAULT;
+	memcpy(to, from, count);
+	return 0;
+}
+
+int rc_copy_out(void *to, const void *from, size_t count)
+{
+	struct iovec here = { (void *)from, count }, there = { to, count };
+	long done;
+
+	if (!count)
+		return 0;
+	done = RC_SYS(SYS_process_vm_writev, rc_sys_getpid(), &here, 1, &there, 1, 0);
+	if (done == (long)count)
+		return 0;
+	if (done >= 0 || done == -EFAULT)
+		return -EFAULT;
+	if (!readable((uintptr_t)to) || !readable((uintptr_t)to + count - 1))	/* not allowed: as good as can be */
+		return -EFAULT;
+	memcpy(to, from, count);
+	return 0;
+}
+
+ssize_t rc_copy_string(char *to, const char *from, size_t size)
+{
+	for (size_t i = 0; i < size; i++) {
+		uintptr_t at = (uintptr_t)from + i;
+
+		if ((i == 0 || at % 4096 == 0) && !readable(at))
+			return -EFAULT;
+		to[i] = from[i];
+		if (!to[i])
+			return (ssize_t)i;
+	}
+	return -ENAMETOOLONG;
+}
