@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+#include "route.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Appends one component to out[0..*length), which never ends in a slash; "" is the root. */
+static int push(char *out, size_t *length, size_t size, const char *name, size_t count)
+{
+	if (count == 1 && name[0] == '.')
+		return 0;
+	if (count == 2 && name[0] == '.' && name[1] == '.') {
+		while (*length && out[--*length] != '/')
+			;
+		return 0;
+	}
+	if (count + 2 > size - *length)
+		return -ENAMETOOLONG;
+	out[(*length)++] = '/';
+	memcpy(out + *length, name, count);
+	*length += count;
+	return 0;
+}
+
+static int push_all(char *out, size_t *length, size_t size, const char *path)
+{
+	while (*path) {
+		size_t count = strcspn(path, "/");
+		int bad = count ? push(out, length, size, path, count) : 0;
+
+		if (bad)
+			return bad;
+		path += count;
+		path += strspn(path, "/");
+	}
+	return 0;
+}
+
+int rc_path_fold(const char *base, const char *path, char *out, size_t size)
+{
+	size_t length = 0, given = strlen(path);
+	int bad = 0;
+
+	if (path[0] != '/')
+		bad = push_all(out, &length, size, base);
+	if (!bad)
+		bad = push_all(out, &length, size, path);
+	if (bad)
+		return bad;
+	if (!length || (given && path[given - 1] == '/')) {
+		if (size - length < 2)
+			return -ENAMETOOLONG;
+		out[length++] = '/';
+	}
+	out[length] = '\0';
+	return (int)length;
+}
+
+static int by_length(const void *a, const void *b)
+{
+	const struct rc_rule *x = a, *y = b;
+
+	return (x->length < y->length) - (x->length > y->length);
+}
+
+static size_t parts(const char *list)
+{
+	size_t count = 0;
+
+	for (; list && *list; count++) {
+		list += strcspn(list, ":");
+		list += *list == ':';
+	}
+	return count;
+}
+
+/* A folded copy of text[0..length) without a trailing slash ("" for the root); NULL where it isn't absolute. */
+static char *prefix_of(const char *text, size_t length)
+{
+	char *copy = strndup(text, length), *folded = malloc(length + 2);
+	int got = copy && folded && length && text[0] == '/' ? rc_path_fold("/", copy, folded, length + 2) : -EINVAL;
+
+	free(copy);
+	if (got < 0) {
+		free(folded);
+		return NULL;
+	}
+	if (folded[got - 1] == '/')
+		folded[got - 1] = '\0';
+	return folded;
+}
+
+static int add_rules(struct rc_routes *routes, const char *list, bool remote, const char **problem)
+{
+	while (list && *list) {
+		size_t length = strcspn(list, ":"), name = remote ? strcspn(list, ":=") : length;
+		struct rc_rule *rule = &routes->rules[routes->count];
+
+		if (length) {
+			rule->remote = remote;
+			rule->prefix = prefix_of(list, name);
+			rule->server_path = name == length ? NULL : strndup(list + name + 1, length - name - 1);
+			routes->count++;
+			if (!rule->prefix || (rule->server_path && rule->server_path[0] != '/')) {
+				*problem = "a path prefix is not absolute";
+				return -EINVAL;
+			}
+			rule->length = strlen(rule->prefix);
+			if (!rule->server_path)
+				rule->server_path = strdup(rule->prefix);
+		}
+		list += length + (list[length] == ':');
+	}
+	return 0;
+}
+
+int rc_routes_parse(struct rc_routes *routes, const char *local_paths, const char *remote_paths, const char **problem)
+{
+	size_t count = parts(local_paths) + parts(remote_paths);
+	int bad;
+
+	*routes = (struct rc_routes){ .default_remote = !remote_paths || !*remote_paths };
+	routes->rules = calloc(count + 1, sizeof *routes->rules);
+	if (!routes->rules)
+		return -ENOMEM;
+	bad = add_rules(routes, local_paths, false, problem);
+	if (!bad)
+		bad = add_rules(routes, remote_paths, true, problem);
+	if (bad)
+		return bad;
+	qsort(routes->rules, routes->count, sizeof *routes->rules, by_length);
+	for (size_t i = 0; i < routes->count; i++)
+		for (size_t j = i + 1; j < routes->count && routes->rules[j].length == routes->rules[i].length; j++)
+			if (!strcmp(routes->rules[i].prefix, routes->rules[j].prefix) &&
+			    (routes->rules[i].remote || routes->rules[j].remote)) {
+				*problem = "the same path prefix has two rules";
+				return -EINVAL;
+			}
+	return 0;
+}
+
+void rc_routes_free(struct rc_routes *routes)
+{
+	for (size_t i = 0; i < routes->count; i++) {
+		free((char *)routes->rules[i].prefix);
+		free((char *)routes->rules[i].server_path);
+	}
+	free(routes->rules);
+	*routes = (struct rc_routes){ 0 };
+}
+
+static bool covers(const char *prefix, size_t length, const char *path)
+{
+	return !strncmp(path, prefix, length) && (path[length] == '/' || path[length] == '\0');
+}
+
+/* What follows the rule's prefix, as the program wrote it where it wrote the prefix plainly (then symbolic links before a
+ * ".." mean what they mean on the server), else as folded. */
+static const char *rest_of(const struct rc_rule *rule, const char *path, const char *folded)
+{
+	return path[0] == '/' && covers(rule->prefix, rule->length, path) ? path + rule->length : folded + rule->length;
+}
+
+int rc_route_path(const struct rc_routes *routes, const char *base, const char *path, struct rc_route *route)
+{
+	char folded[RC_PATH_MAX];
+	const char *rest, *start = "";
+	size_t length, start_length;
+	int bad;
+
+	route->rule = NULL;
+	route->side = RC_LOCAL;
+	route->path[0] = '\0';
+	if (!*path)
+		return -ENOENT;
+	bad = rc_path_fold(base, path, folded, sizeof folded);
+	if (bad < 0)
+		return bad;
+	for (size_t i = 0; i < routes->count && !route->rule; i++)
+		if (covers(routes->rules[i].prefix, routes->rules[i].length, folded))
+			route->rule = &routes->rules[i];
+	if (route->rule ? !route->rule->remote : !routes->default_remote)
+		return 0;
+	route->side = RC_REMOTE;
+	rest = folded;
+	if (route->rule) {
+		rest = rest_of(route->rule, path, folded);
+		start = route->rule->server_path;
+	} else if (path[0] == '/') {
+		rest = path;
+	}
+	start_length = strlen(start);
+	while (start_length && start[start_length - 1] == '/')
+		start_length--;
+	length = strlen(rest);
+	if (start_length + length + 2 > sizeof route->path)
+		return -ENAMETOOLONG;
+	memcpy(route->path, start, start_length);
+	memcpy(route->path + start_length, rest, length + 1);
+	if (!route->path[0])
+		strcpy(route->path, "/");
+	return 0;
+}
+
+int rc_route_reverse(const struct rc_routes *routes, const char *server_path, char *out, size_t size)
+{
+	const struct rc_rule *best = NULL;
+	size_t best_length = 0, length = strlen(server_path);
+
+	for (size_t i = 0; i < routes->count; i++) {
+		const struct rc_rule *rule = &routes->rules[i];
+		size_t start = rule->remote ? strlen(rule->server_path) : 0;
+
+		while (start && rule->server_path[start - 1] == '/')
+			start--;
+		if (rule->remote && covers(rule->server_path, start, server_path) && (!best || start > best_length)) {
+			best = rule;
+			best_length = start;
+		}
+	}
+	if (!best && !routes->default_remote)
+		return -ENOENT;
+	if ((best ? best->length : 0) + length - best_length + 2 > size)
+		return -ENAMETOOLONG;
+	memcpy(out, best ? best->prefix : "", best ? best->length : 0);
+	strcpy(out + (best ? best->length : 0), server_path + best_length);
+	if (!*out)
+		strcpy(out, "/");
+	return (int)strlen(out);
+}
+
+/* The decimal number that is all of `text`, or -1. */
+static int number(const char *text)
+{
+	int value = 0;
+
+	if (!*text || strlen(text) > 9)
+		return -1;
+	for (; *text; text++) {
+		if (*text < '0' || *text > '9')
+			return -1;
+		value = value * 10 + (*text - '0');
+	}
+	return value;
+}
+
+int rc_route_descriptor(const char *path, int pid)
+{
+	static const char *const streams[] = { "/dev/stdin", "/dev/stdout", "/dev/stderr" };
+	const char *rest;
+
+	for (int i = 0; i < 3; i++)
+		if (!strcmp(path, streams[i]))
+			return i;
+	if (!strncmp(path, "/dev/fd/", 8))
+		return number(path + 8);
+	if (strncmp(path, "/proc/", 6))
+		return -1;
+	path += 6;
+	rest = strchr(path, '/');
+	if (!rest || strncmp(rest, "/fd/", 4))
+		return -1;
+	if (strncmp(path, "self/", 5) && strncmp(path, "thread-self/", 12)) {
+		char digits[10] = "";
+
+		if ((size_t)(rest - path) >= sizeof digits)
+			return -1;
+		memcpy(digits, path, (size_t)(rest - path));
+		if (number(digits) != pid)
+			return -1;
+	}
+	return number(rest + 4);
+}
