@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <time.h>
@@ -178,6 +179,29 @@ int64_t rc_sys_lseek(int fd, int64_t offset, int whence)
 #else
 	return RC_SYS(SYS_lseek, fd, offset, whence, 0, 0, 0);
 #endif
+}
+
+struct limit {
+	uint64_t soft, hard;
+};
+
+int rc_sys_dup_high(int fd, int lowest, int close_on_exec)
+{
+	struct limit limit, raised;
+	int made = rc_sys_dup_from(fd, lowest, close_on_exec);
+
+	if (made != -EINVAL && made != -EMFILE)
+		return made;
+	if (RC_SYS(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit, 0, 0) < 0)
+		return made;
+	if (limit.hard <= (uint64_t)lowest)
+		lowest = (int)(limit.hard / 2);
+	raised = limit;
+	raised.soft = limit.hard;
+	RC_SYS(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, NULL, 0, 0);
+	made = rc_sys_dup_from(fd, lowest, close_on_exec);
+	RC_SYS(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, NULL, 0, 0);
+	return made;
 }
 
 #ifdef O_LARGEFILE

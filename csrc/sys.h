@@ -44,6 +44,9 @@ struct rc_identity {
 int rc_sys_identity(int fd, struct rc_identity *identity);
 int rc_sys_close(int fd);
 int rc_sys_dup_from(int fd, int lowest, int close_on_exec);
+/* The first free number at or above `lowest`, even above the soft limit of RLIMIT_NOFILE, which is raised around this one call;
+ * where the hard limit is not above `lowest`, half of it instead. */
+int rc_sys_dup_high(int fd, int lowest, int close_on_exec);
 int rc_sys_fcntl(int fd, int command, long argument);
 int64_t rc_sys_lseek(int fd, int64_t offset, int whence);
 int rc_sys_open(int dirfd, const char *path, int flags, unsigned mode);

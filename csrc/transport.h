@@ -21,7 +21,8 @@
  * straight into those buffers (fewer than they hold is fine, more is EPROTO). */
 struct rc_exchange {
 	uint16_t operation;
-	bool idempotent;		/* may be repeated on a new connection after the old one broke */
+	bool interruptible;		/* the server may block for long (fifo, poll): a signal ends it with EINTR */
+	bool once;			/* must not be repeated on a new connection after the old one broke */
 	const struct iovec *request;
 	int request_count;
 	void *reply;
@@ -41,6 +42,10 @@ int rc_exchange(struct rc_exchange *exchange);
 /* Sends a request that has no reply.  0 or -errno. */
 int rc_send_one_way(uint16_t operation, const struct iovec *request, int count);
 
+/* Finds the server's address from rc_config.server; call it once, before anything else.  0 or -errno, and then every call
+ * returns that. */
+int rc_transport_prepare(void);
+
 /* What HELLO brought; the first call makes a connection.  0 or -errno; `problem` gets a sentence for a person. */
 struct rc_server_info {
 	uint32_t version, max_data, max_request, max_in_flight;
@@ -48,6 +53,12 @@ struct rc_server_info {
 	char server[128];
 };
 int rc_hello(struct rc_server_info *info, char *problem, size_t size);
+
+/* Counted since the process started. */
+struct rc_counters {
+	_Atomic uint64_t round_trips, bytes_in;
+};
+extern struct rc_counters rc_counters;
 
 /* Is this descriptor one of our sockets?  (The program may not close or use it.) */
 bool rc_transport_owns(int fd);

@@ -1,0 +1,637 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <sys/un.h>
+
+#include "config.h"
+#include "protocol.h"
+#include "sys.h"
+#include "translate.h"
+#include "wire.h"
+
+#ifndef SO_COOKIE
+#define SO_COOKIE 57
+#endif
+
+enum { POOL = 64, EMPTY = 0, IDLE, BUSY };
+
+struct connection {
+	_Atomic int state;
+	int fd;
+	uint64_t cookie;	/* the kernel's name for the socket: tells whether fd still is it */
+	uint32_t request_id;
+	bool greeted;		/* HELLO has been answered */
+};
+
+static struct connection pool[POOL];
+static _Atomic int pool_pid;
+static uint64_t client_id;
+
+static struct {
+	struct sockaddr_storage at;
+	socklen_t length;
+	int error;		/* -errno: there is no address */
+	bool loopback;
+} server;
+
+struct rc_counters rc_counters;
+
+/* ------------------------------------------------------------------------------------------------ address */
+
+static int parse_numeric(const char *host, const char *port)
+{
+	struct sockaddr_in *v4 = (void *)&server.at;
+	struct sockaddr_in6 *v6 = (void *)&server.at;
+	uint16_t number = htons((uint16_t)atoi(port));
+
+	if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = number;
+		server.length = sizeof *v4;
+		server.loopback = ntohl(v4->sin_addr.s_addr) >> 24 == 127;
+		return 0;
+	}
+	if (inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = number;
+		server.length = sizeof *v6;
+		server.loopback = IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int parse_name(const char *host, const char *port)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found;
+
+	if (getaddrinfo(host, port, &hints, &found))
+		return -EHOSTUNREACH;
+	memcpy(&server.at, found->ai_addr, found->ai_addrlen);
+	server.length = found->ai_addrlen;
+	server.loopback = false;
+	freeaddrinfo(found);
+	return 0;
+}
+
+static int parse_address(const char *address)
+{
+	struct sockaddr_un *local = (void *)&server.at;
+	char host[256], port[8] = "12345";
+	const char *colon = strrchr(address, ':'), *end = address + strlen(address);
+
+	memset(&server.at, 0, sizeof server.at);
+	if (!strncmp(address, "unix:", 5)) {
+		if (strlen(address + 5) >= sizeof local->sun_path)
+			return -ENAMETOOLONG;
+		local->sun_family = AF_UNIX;
+		strcpy(local->sun_path, address + 5);
+		server.length = sizeof *local;
+		server.loopback = true;
+		return 0;
+	}
+	if (*address == '[') {			/* [V6] or [V6]:PORT */
+		address++;
+		end = strchr(address, ']');
+		if (!end || (colon && colon < end))
+			colon = NULL;
+		if (!end)
+			return -EINVAL;
+	} else if (colon && strchr(address, ':') != colon) {
+		colon = NULL;			/* a bare V6 address */
+	} else if (colon) {
+		end = colon;
+	}
+	if (colon && (strlen(colon + 1) >= sizeof port || !colon[1]))
+		return -EINVAL;
+	if (colon)
+		strcpy(port, colon + 1);
+	if ((size_t)(end - address) >= sizeof host)
+		return -ENAMETOOLONG;
+	memcpy(host, address, (size_t)(end - address));
+	host[end - address] = '\0';
+	return parse_numeric(host, port) == 0 ? 0 : parse_name(host, port);
+}
+
+int rc_transport_prepare(void)
+{
+	atomic_store(&pool_pid, rc_sys_getpid());
+	rc_sys_random(&client_id, sizeof client_id);
+	server.error = rc_config.error ? rc_config.error : parse_address(rc_config.server);
+	return server.error;
+}
+
+/* --------------------------------------------------------------------------------------------- connecting */
+
+int rc_transport_floor(void)
+{
+	return (rc_config.fd_shift > 2048 ? rc_config.fd_shift : 2048) + 1024;
+}
+
+static void set_option(int fd, int level, int option, int value)
+{
+	RC_SYS(SYS_setsockopt, fd, level, option, &value, sizeof value, 0);
+}
+
+/* 0 seconds: for ever. */
+static void set_reply_timeout(int fd, int seconds)
+{
+	struct { long sec, usec; } timeout = { seconds, 0 };
+
+	RC_SYS(SYS_setsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout, 0);
+}
+
+static void tune(int fd)
+{
+	static const char *const choices[] = { "cubic", "reno" };
+	struct { long sec, usec; } timeout = { rc_config.timeout_s, 0 };
+
+	set_reply_timeout(fd, rc_config.timeout_s);
+	RC_SYS(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout, 0);
+	if (server.at.ss_family == AF_UNIX)
+		return;
+	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 10);
+	set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);
+	set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+	set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, rc_config.timeout_s * 1000);
+	/* One that paces its packets loses two thirds of the throughput on loopback (bench/README.md). */
+	for (size_t i = 0; server.loopback && i < 2; i++)
+		if (RC_SYS(SYS_setsockopt, fd, IPPROTO_TCP, TCP_CONGESTION, choices[i], strlen(choices[i]), 0) == 0)
+			break;
+}
+
+static int finish_connecting(int fd)
+{
+	struct pollfd wait = { .fd = fd, .events = POLLOUT };
+	int error = 0, ready;
+	socklen_t size = sizeof error;
+
+	do
+		ready = rc_sys_poll(&wait, 1, rc_config.timeout_s ? rc_config.timeout_s * 1000 : -1);
+	while (ready == -EINTR);
+	if (ready <= 0)
+		return ready ? ready : -ETIMEDOUT;
+	RC_SYS(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, &error, &size, 0);
+	return -error;
+}
+
+static int dial(struct connection *c)
+{
+	int fd, high, result;
+	socklen_t size = sizeof c->cookie;
+
+	if (server.error)
+		return server.error;
+	fd = (int)RC_SYS(SYS_socket, server.at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, 0, 0, 0);
+	if (fd < 0)
+		return fd;
+	result = (int)RC_SYS(SYS_connect, fd, &server.at, server.length, 0, 0, 0);
+	if (result == -EINPROGRESS || result == -EINTR)
+		result = finish_connecting(fd);
+	if (!result) {
+		high = rc_sys_dup_high(fd, rc_transport_floor(), 1);
+		if (high >= 0) {
+			rc_sys_close(fd);
+			fd = high;
+		}
+		rc_sys_fcntl(fd, F_SETFL, O_RDWR);
+		tune(fd);
+		c->fd = fd;
+		c->cookie = 0;
+		RC_SYS(SYS_getsockopt, fd, SOL_SOCKET, SO_COOKIE, &c->cookie, &size, 0);
+		c->request_id = 0;
+		c->greeted = false;
+		return 0;
+	}
+	rc_sys_close(fd);
+	return result;
+}
+
+/* Whether the number still is the socket that we opened: the program may have closed or replaced it. */
+static bool intact(const struct connection *c)
+{
+	uint64_t cookie = 0;
+	socklen_t size = sizeof cookie;
+
+	return RC_SYS(SYS_getsockopt, c->fd, SOL_SOCKET, SO_COOKIE, &cookie, &size, 0) == 0 && cookie == c->cookie;
+}
+
+static void hang_up(struct connection *c)
+{
+	if (intact(c))
+		rc_sys_close(c->fd);
+	c->fd = -1;
+}
+
+/* A connection for this call alone: an idle one of the pool, else a new one in a free slot of it, else (all are busy, or
+ * this is a vfork child with its own descriptors in our memory) `spare`, which is closed after the call. */
+static int check_out(struct connection **out, struct connection *spare, bool fresh)
+{
+	bool ours = rc_sys_getpid() == atomic_load_explicit(&pool_pid, memory_order_relaxed);
+	struct connection *c = spare;
+	int result;
+
+	for (size_t i = 0; ours && !fresh && i < POOL; i++) {
+		int idle = IDLE;
+
+		if (atomic_load_explicit(&pool[i].state, memory_order_relaxed) == IDLE &&
+		    atomic_compare_exchange_strong(&pool[i].state, &idle, BUSY)) {
+			if (intact(&pool[i])) {
+				*out = &pool[i];
+				return 0;
+			}
+			atomic_store(&pool[i].state, EMPTY);
+		}
+	}
+	for (size_t i = 0; ours && i < POOL; i++) {
+		int empty = EMPTY;
+
+		if (atomic_compare_exchange_strong(&pool[i].state, &empty, BUSY)) {
+			c = &pool[i];
+			break;
+		}
+	}
+	result = dial(c);
+	if (result && c != spare)
+		atomic_store(&c->state, EMPTY);
+	*out = c;
+	return result;
+}
+
+static void check_in(struct connection *c, const struct connection *spare, bool usable)
+{
+	if (!usable || c == spare)
+		hang_up(c);
+	if (c != spare)
+		atomic_store(&c->state, usable ? IDLE : EMPTY);
+}
+
+bool rc_transport_owns(int fd)
+{
+	if (fd < 0 || rc_sys_getpid() != atomic_load_explicit(&pool_pid, memory_order_relaxed))
+		return false;
+	for (size_t i = 0; i < POOL; i++)
+		if (atomic_load_explicit(&pool[i].state, memory_order_relaxed) != EMPTY && pool[i].fd == fd)
+			return intact(&pool[i]);
+	return false;
+}
+
+void rc_transport_after_fork(void)
+{
+	for (size_t i = 0; i < POOL; i++) {
+		if (atomic_load(&pool[i].state) != EMPTY)
+			hang_up(&pool[i]);
+		atomic_store(&pool[i].state, EMPTY);
+	}
+	atomic_store(&pool_pid, rc_sys_getpid());
+	rc_sys_random(&client_id, sizeof client_id);
+}
+
+void rc_transport_before_exec(void)
+{
+	if (rc_config.control)		/* remotec-run keeps the session alive */
+		return;
+	for (size_t i = 0; i < POOL; i++)
+		if (atomic_load(&pool[i].state) == IDLE && intact(&pool[i])) {
+			rc_sys_fcntl(pool[i].fd, F_SETFD, 0);
+			return;
+		}
+}
+
+/* ------------------------------------------------------------------------------------------------- frames */
+
+enum { HELLO_BYTES = RC_HEADER_SIZE + RC_HELLO_REQUEST_SIZE + 4 + 64, HELLO_ID = 0 };
+
+static size_t put_hello(uint8_t *bytes, size_t size)
+{
+	struct rc_writer w = { .at = bytes + RC_HEADER_SIZE, .end = bytes + size };
+	struct rc_writer h = { .at = bytes, .end = bytes + size };
+	const char *name = program_invocation_short_name ? program_invocation_short_name : "";
+	struct rc_header header = { .operation = RC_OP_HELLO, .request_id = HELLO_ID };
+
+	rc_put_bytes(&w, RC_MAGIC, 8);
+	rc_put_u32(&w, RC_PROTOCOL_VERSION);
+	rc_put_u32(&w, RC_PROTOCOL_MIN_VERSION);
+	rc_put_u64(&w, RC_CAPABILITY_XATTR | RC_CAPABILITY_POLL | RC_CAPABILITY_WATCH | RC_CAPABILITY_IOCTL);
+	rc_put_bytes(&w, rc_config.session, 16);
+	rc_put_u64(&w, client_id);
+	rc_put_blob(&w, name, strnlen(name, 64));
+	header.length = (uint32_t)(w.at - bytes) - RC_HEADER_SIZE;
+	rc_put_header(&h, &header);
+	return (size_t)(w.at - bytes);
+}
+
+static int send_parts(int fd, struct iovec *parts, int count)
+{
+	while (count) {
+		struct msghdr message = { .msg_iov = parts, .msg_iovlen = (size_t)count };
+		ssize_t sent = rc_sys_sendmsg(fd, &message, MSG_NOSIGNAL);
+
+		if (sent == -EINTR)
+			continue;
+		if (sent < 0)
+			return sent == -EAGAIN ? -ETIMEDOUT : (int)sent;
+		while (count && (size_t)sent >= parts->iov_len) {
+			sent -= (ssize_t)parts->iov_len;
+			parts++;
+			count--;
+		}
+		if (count) {
+			parts->iov_base = (char *)parts->iov_base + sent;
+			parts->iov_len -= (size_t)sent;
+		}
+	}
+	return 0;
+}
+
+/* Exactly count bytes (NULL: thrown away).  -errno; EINTR only where nothing has come yet and `may_interrupt`. */
+static int receive(int fd, void *into, size_t count, bool may_interrupt)
+{
+	size_t got = 0;
+	char sink[4096];
+
+	while (got < count) {
+		size_t want = into ? count - got : count - got < sizeof sink ? count - got : sizeof sink;
+		long n = RC_SYS(SYS_recvfrom, fd, into ? (char *)into + got : sink, want, MSG_WAITALL, NULL, NULL);
+
+		if (n == -EINTR && !(may_interrupt && !got))
+			continue;
+		if (n <= 0)
+			return n == 0 ? -ECONNRESET : n == -EAGAIN ? -ETIMEDOUT : (int)n;
+		got += (size_t)n;
+	}
+	return 0;
+}
+
+static int error_of(int fd, const struct rc_header *header)
+{
+	char name[32];
+	size_t length = header->length < sizeof name ? header->length : sizeof name;
+	int bad = receive(fd, name, length, false);
+
+	if (!bad)
+		bad = receive(fd, NULL, header->length - length, false);
+	return bad ? bad : -rc_errno_from_wire(header->error, name, length);
+}
+
+/* The reply to HELLO.  *refused: the server speaks our protocol and said no. */
+static int read_greeting(struct connection *c, struct rc_server_info *info, bool *refused)
+{
+	uint8_t bytes[RC_HEADER_SIZE + 512];
+	struct rc_reader r = { .at = bytes, .end = bytes + RC_HEADER_SIZE };
+	struct rc_header header;
+	struct rc_blob name;
+	int bad = receive(c->fd, bytes, RC_HEADER_SIZE, false);
+
+	if (bad)
+		return bad;
+	header = rc_get_header(&r);
+	if (header.operation != RC_OP_HELLO || header.request_id != HELLO_ID || header.length > 512)
+		return -EPROTO;
+	if (header.error) {
+		*refused = true;
+		return error_of(c->fd, &header);
+	}
+	bad = receive(c->fd, bytes, header.length, false);
+	if (bad)
+		return bad;
+	r = (struct rc_reader){ .at = bytes, .end = bytes + header.length };
+	info->version = rc_get_u32(&r);
+	info->max_data = rc_get_u32(&r);
+	info->max_request = rc_get_u32(&r);
+	info->max_in_flight = rc_get_u32(&r);
+	info->capabilities = rc_get_u64(&r);
+	name = rc_get_blob(&r);
+	if (r.failed)
+		return -EPROTO;
+	if (name.length >= sizeof info->server)
+		name.length = sizeof info->server - 1;
+	memcpy(info->server, name.bytes, name.length);
+	info->server[name.length] = '\0';
+	c->greeted = true;
+	return 0;
+}
+
+/* ---------------------------------------------------------------------------------------------- exchanges */
+
+static void cancel(struct connection *c, uint32_t request_id)
+{
+	uint8_t bytes[RC_HEADER_SIZE + RC_CANCEL_REQUEST_SIZE];
+	struct rc_writer w = { .at = bytes, .end = bytes + sizeof bytes };
+	struct rc_header header = { .length = RC_CANCEL_REQUEST_SIZE, .operation = RC_OP_CANCEL,
+				    .request_id = request_id + 1, .flags = RC_FRAME_ONE_WAY };
+	struct iovec part = { bytes, sizeof bytes };
+
+	rc_put_header(&w, &header);
+	rc_put_u32(&w, request_id);
+	send_parts(c->fd, &part, 1);
+}
+
+/* The rest of a data reply straight into the caller's buffers: `skip` bytes of them are filled already. */
+static int receive_data(int fd, const struct iovec *data, int count, size_t skip, size_t length)
+{
+	for (int i = 0; i < count && length; i++) {
+		size_t piece = data[i].iov_len, take;
+		int bad;
+
+		if (skip >= piece) {
+			skip -= piece;
+			continue;
+		}
+		take = piece - skip < length ? piece - skip : length;
+		bad = receive(fd, (char *)data[i].iov_base + skip, take, false);
+		if (bad)
+			return bad;
+		length -= take;
+		skip = 0;
+	}
+	return 0;
+}
+
+/* How much of the frame, past its header, the first receive already brought is in *have. */
+static int read_data_reply(struct connection *c, struct rc_exchange *x, const struct rc_header *header,
+			   uint8_t *length_bytes, size_t have, size_t room)
+{
+	struct rc_reader r = { .at = length_bytes, .end = length_bytes + 4 };
+	uint32_t length;
+	int bad;
+
+	if (have < 4) {
+		bad = receive(c->fd, length_bytes + have, 4 - have, false);
+		if (bad)
+			return bad;
+		have = 4;
+	}
+	length = rc_get_u32(&r);
+	if (header->length != (uint64_t)length + 4 || length > room || have - 4 > length)
+		return -EPROTO;
+	bad = receive_data(c->fd, x->data, x->data_count, have - 4, length - (have - 4));
+	x->reply_length = length;
+	atomic_fetch_add_explicit(&rc_counters.bytes_in, length, memory_order_relaxed);
+	return bad;
+}
+
+/* The reply to request_id.  A negative return with *usable set is the server's answer (or EFAULT); the connection lives. */
+static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t request_id, bool *usable)
+{
+	uint8_t head[RC_HEADER_SIZE + 4];
+	struct iovec parts[16] = { { head, x->data ? sizeof head : RC_HEADER_SIZE } };
+	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 1 };
+	struct rc_reader r = { .at = head, .end = head + RC_HEADER_SIZE };
+	struct rc_header header;
+	size_t room = 0;
+	bool cancelled = false;
+	ssize_t got;
+	int bad;
+
+	for (int i = 0; i < x->data_count; i++) {
+		room += x->data[i].iov_len;
+		if (i < 15 && x->data_count <= 15)
+			parts[message.msg_iovlen++] = x->data[i];
+	}
+	/* One call for header and data where they have come together.  An error's name may land in the buffer's first bytes, whose
+	 * content is unspecified after a failed read. */
+	for (;;) {
+		got = rc_sys_recvmsg(c->fd, &message, 0);
+		if (got != -EINTR)
+			break;
+		if (x->interruptible && cancelled)
+			return -EINTR;		/* asked twice: the connection goes */
+		if (x->interruptible)
+			cancel(c, request_id);
+		cancelled = true;
+	}
+	if (got <= 0)
+		return got == 0 ? -ECONNRESET : got == -EAGAIN ? -ETIMEDOUT : (int)got;
+	if (got < RC_HEADER_SIZE) {
+		bad = receive(c->fd, head + got, (size_t)(RC_HEADER_SIZE - got), false);
+		if (bad)
+			return bad;
+		got = RC_HEADER_SIZE;
+	}
+	header = rc_get_header(&r);
+	if (header.operation != x->operation || header.request_id != request_id || header.length > RC_LIMIT_MAX_REPLY)
+		return -EPROTO;
+	got -= RC_HEADER_SIZE;
+	if (header.error) {
+		if ((uint32_t)got > header.length)
+			return -EPROTO;
+		header.length -= (uint32_t)got;
+		bad = error_of(c->fd, &header);
+		*usable = true;
+		return bad;
+	}
+	if (!x->data) {
+		if (header.length > x->reply_size)
+			return -EPROTO;
+		bad = receive(c->fd, x->reply, header.length, false);
+		x->reply_length = header.length;
+		*usable = !bad;
+		return bad;
+	}
+	bad = read_data_reply(c, x, &header, head + RC_HEADER_SIZE, (size_t)got, room);
+	*usable = !bad;
+	return bad;
+}
+
+static int try_once(struct rc_exchange *x, bool one_way, bool fresh, bool *broken)
+{
+	struct connection spare = { .fd = -1 }, *c;
+	uint8_t hello[HELLO_BYTES], head[RC_HEADER_SIZE];
+	struct rc_writer w = { .at = head, .end = head + sizeof head };
+	struct rc_header header = { .operation = x->operation, .flags = one_way ? RC_FRAME_ONE_WAY : 0 };
+	struct iovec parts[8];
+	int count = 0, result = check_out(&c, &spare, fresh);
+	bool usable = false, pending, refused = false;
+
+	*broken = false;
+	if (result)
+		return result;
+	pending = !c->greeted;
+	if (pending)
+		parts[count++] = (struct iovec){ hello, put_hello(hello, sizeof hello) };
+	header.request_id = c->request_id += 2;		/* even: an odd id is a CANCEL's */
+	parts[count++] = (struct iovec){ head, sizeof head };
+	for (int i = 0; i < x->request_count; i++) {
+		header.length += (uint32_t)x->request[i].iov_len;
+		parts[count++] = x->request[i];
+	}
+	rc_put_header(&w, &header);
+	result = send_parts(c->fd, parts, count);
+	if (!result && pending) {
+		struct rc_server_info info;
+
+		result = read_greeting(c, &info, &refused);
+	}
+	if (!result && x->interruptible)
+		set_reply_timeout(c->fd, 0);
+	if (!result && !one_way)
+		result = read_reply(c, x, header.request_id, &usable);
+	else
+		usable = !result;
+	if (usable && x->interruptible)
+		set_reply_timeout(c->fd, rc_config.timeout_s);
+	*broken = !usable && !refused && (result == -ECONNRESET || result == -EPIPE);
+	check_in(c, &spare, usable);
+	if (!one_way)
+		atomic_fetch_add_explicit(&rc_counters.round_trips, 1, memory_order_relaxed);
+	return result;
+}
+
+int rc_exchange(struct rc_exchange *x)
+{
+	bool broken;
+	int result = try_once(x, false, false, &broken);
+
+	/* An idle connection may have died since its last use: once more on a new one. */
+	if (broken && !x->once)
+		result = try_once(x, false, true, &broken);
+	return result;
+}
+
+int rc_send_one_way(uint16_t operation, const struct iovec *request, int count)
+{
+	struct rc_exchange x = { .operation = operation, .request = request, .request_count = count };
+	bool broken;
+
+	return try_once(&x, true, false, &broken);
+}
+
+int rc_hello(struct rc_server_info *info, char *problem, size_t size)
+{
+	struct connection c = { .fd = -1 };
+	uint8_t hello[HELLO_BYTES];
+	bool refused = false;
+	int result = dial(&c);
+
+	if (!result) {
+		struct iovec part = { hello, put_hello(hello, sizeof hello) };
+
+		result = send_parts(c.fd, &part, 1);
+		if (!result)
+			result = read_greeting(&c, info, &refused);
+		hang_up(&c);
+	}
+	if (result && size) {
+		const char *what = result == -EPROTO ? "what answers there is not a remotec server"
+				   : refused && result == -EPROTONOSUPPORT ? "the server speaks another version of the protocol"
+				   : refused && result == -EACCES ? "the server accepts only its own user"
+				   : result == -ETIMEDOUT ? "no answer in time"
+				   : strerrordesc_np(-result);
+
+		strncpy(problem, what ? what : "unknown error", size - 1);
+		problem[size - 1] = '\0';
+	}
+	return result;
+}
