@@ -77,9 +77,10 @@ int rc_call_open(struct rc_location at, int flags, unsigned mode, uint64_t resol
 		 void *prefetch, size_t prefetch_size, struct rc_opened *opened)
 {
 	int64_t wire_resolve = rc_resolve_to_wire(resolve);
-	uint8_t reply[RC_OPEN_REPLY_SIZE + 4 + RC_LIMIT_MAX_PREFETCH];
+	size_t reply_size = RC_OPEN_REPLY_SIZE + 4 + (prefetch_size < RC_LIMIT_MAX_PREFETCH ? prefetch_size : 0);
+	uint8_t reply[reply_size];	/* a thread's stack may be small: no more of it than was asked for */
 	struct rc_exchange x = { .operation = RC_OP_OPEN, .interruptible = true, .reply = reply,
-				 .reply_size = RC_OPEN_REPLY_SIZE + 4 + prefetch_size };
+				 .reply_size = reply_size };
 	struct request q;
 	struct rc_reader r;
 	struct rc_blob data;
@@ -87,7 +88,7 @@ int rc_call_open(struct rc_location at, int flags, unsigned mode, uint64_t resol
 
 	if (wire_resolve < 0)
 		return (int)wire_resolve;
-	if (prefetch_size > RC_LIMIT_MAX_PREFETCH)
+	if (prefetch_size >= RC_LIMIT_MAX_PREFETCH)
 		return -EINVAL;
 	begin_at(&q, at);
 	rc_put_u32(&q.w, (uint32_t)rc_open_flags_to_wire(flags));
@@ -317,12 +318,18 @@ ssize_t rc_call_readlink(struct rc_location at, char *target, size_t size)
 	return result ? result : take_blob(&r, target, size);
 }
 
+static uint32_t xattr_size(size_t size)
+{
+	return size < RC_LIMIT_MAX_XATTR ? (uint32_t)size : RC_LIMIT_MAX_XATTR;
+}
+
 /* Value or list of names: its whole size where size is 0, ERANGE where it doesn't fit. */
 static ssize_t ask_xattr(uint16_t operation, struct request *q, void *value, size_t size)
 {
-	uint8_t reply[4 + 4 + RC_LIMIT_MAX_XATTR];
+	size_t reply_size = 8 + xattr_size(size);
+	uint8_t reply[reply_size];
 	struct rc_reader r;
-	int result = ask(operation, q, reply, sizeof reply, &r);
+	int result = ask(operation, q, reply, reply_size, &r);
 	uint32_t whole;
 	ssize_t got;
 
@@ -331,11 +338,6 @@ static ssize_t ask_xattr(uint16_t operation, struct request *q, void *value, siz
 	whole = rc_get_u32(&r);
 	got = take_blob(&r, value, size);
 	return got < 0 ? got : size == 0 ? (ssize_t)whole : whole > size ? -ERANGE : got;
-}
-
-static uint32_t xattr_size(size_t size)
-{
-	return size < RC_LIMIT_MAX_XATTR ? (uint32_t)size : RC_LIMIT_MAX_XATTR;
 }
 
 ssize_t rc_call_getxattr(struct rc_location at, int flags, const char *name, void *value, size_t size)

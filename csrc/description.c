@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+#include "description.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "protocol.h"
+#include "sys.h"
+
+enum { MAX_RW_COUNT = 0x7ffff000, MAX_IOV = 1024 };	/* as the kernel has them, on 4 KiB pages */
+
+/* What Linux says of the buffers before it looks at the file: their length together, capped, or -EINVAL. */
+static ssize_t check(const struct iovec *into, int count)
+{
+	size_t sum = 0;
+
+	if (count < 0 || count > MAX_IOV)
+		return -EINVAL;
+	for (int i = 0; i < count; i++) {
+		if (into[i].iov_len > SSIZE_MAX || sum + into[i].iov_len > SSIZE_MAX)
+			return -EINVAL;
+		sum += into[i].iov_len;
+	}
+	return sum > MAX_RW_COUNT ? MAX_RW_COUNT : (ssize_t)sum;
+}
+
+static int readable(const struct rc_description *d, int fd)
+{
+	int flags = rc_sys_fcntl(fd, F_GETFL, 0);
+
+	if (flags < 0)
+		return flags;
+	if ((flags & O_ACCMODE) == O_WRONLY || (flags & O_PATH) || d->kind == RC_KIND_PATH)
+		return -EBADF;
+	return d->kind == RC_KIND_DIRECTORY ? -EISDIR : 0;
+}
+
+/* ----------------------------------------------------------------------------------------------- the lock */
+
+/* One reader of an offset at a time.  False: this very thread holds it, that is, we are in a signal handler that interrupted
+ * its read: go on without it. */
+static bool lock(struct rc_description *d)
+{
+	uint32_t self = (uint32_t)rc_sys_gettid(), seen = 0;
+	_Atomic uint32_t *word = (_Atomic uint32_t *)&d->lock;
+
+	while (!atomic_compare_exchange_weak(word, &seen, self)) {
+		if (seen == self)
+			return false;
+		if (seen)
+			rc_sys_futex_wait(&d->lock, seen, 50);
+		seen = 0;
+	}
+	return true;
+}
+
+static void unlock(struct rc_description *d)
+{
+	atomic_store((_Atomic uint32_t *)&d->lock, 0);
+	rc_sys_futex_wake(&d->lock, 1);
+}
+
+/* Serialises the processes that share the offset.  Closing another descriptor of the same placeholder would drop it early; the
+ * kernel drops it by itself when a process dies. */
+static void lock_offset(int fd, short type)
+{
+	struct flock range = { .l_type = type, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1 };
+
+	while (rc_sys_fcntl(fd, F_SETLKW, (long)&range) == -EINTR)
+		;
+}
+
+/* ---------------------------------------------------------------------------------------------- functions */
+
+/* A regular file: the placeholder's own offset says where, and moves on by what was read. */
+static ssize_t read_positioned(struct rc_description *d, int fd, const struct iovec *into, int count)
+{
+	bool held = lock(d), shared = held && d->shared;
+	int64_t offset;
+	ssize_t got;
+
+	if (shared)
+		lock_offset(fd, F_WRLCK);
+	do {
+		offset = rc_sys_lseek(fd, 0, SEEK_CUR);
+		got = offset < 0 ? (ssize_t)offset : rc_call_pread(d->handle, into, count, offset);
+		/* Moved meanwhile, by a signal handler's read or another thread's lseek: as if we had started after it. */
+	} while (got >= 0 && rc_sys_lseek(fd, 0, SEEK_CUR) != offset);
+	if (got > 0)
+		rc_sys_lseek(fd, offset + got, SEEK_SET);
+	if (shared)
+		lock_offset(fd, F_UNLCK);
+	if (held)
+		unlock(d);
+	return got;
+}
+
+ssize_t rc_description_read(struct rc_description *d, int fd, const struct iovec *into, int count)
+{
+	ssize_t bad = readable(d, fd), length = check(into, count);
+
+	if (bad == -EBADF)
+		return bad;
+	if (length < 0)
+		return length;
+	if (bad)
+		return bad;
+	if (!length)
+		return 0;
+	return d->kind == RC_KIND_POSITIONED ? read_positioned(d, fd, into, count)
+					     : rc_call_read(d->handle, into, count);
+}
+
+ssize_t rc_description_pread(struct rc_description *d, int fd, const struct iovec *into, int count, int64_t offset)
+{
+	ssize_t bad, length;
+
+	if (offset < 0)
+		return -EINVAL;
+	bad = readable(d, fd);
+	length = check(into, count);
+	if (bad == -EBADF)
+		return bad;
+	if (length < 0)
+		return length;
+	if (bad)
+		return bad;
+	return length ? rc_call_pread(d->handle, into, count, offset) : 0;
+}
+
+int64_t rc_description_lseek(struct rc_description *d, int fd, int64_t offset, int whence)
+{
+	int64_t at;
+	bool held;
+
+	if (d->kind == RC_KIND_PATH)
+		return -EBADF;
+	if (d->kind != RC_KIND_POSITIONED && d->kind != RC_KIND_DIRECTORY)
+		return rc_call_lseek(d->handle, offset, whence);
+	if (whence == SEEK_SET || whence == SEEK_CUR)
+		return rc_sys_lseek(fd, offset, whence);
+	held = lock(d);
+	at = rc_call_lseek(d->handle, offset, whence);
+	if (at >= 0)
+		at = rc_sys_lseek(fd, at, SEEK_SET);
+	if (held)
+		unlock(d);
+	return at;
+}
+
+int rc_description_fstat(struct rc_description *d, int fd, unsigned mask, struct rc_stat *stat)
+{
+	(void)fd;
+	return rc_call_fstat(d->handle, mask, stat);
+}

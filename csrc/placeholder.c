@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+#include "placeholder.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "config.h"
+#include "sys.h"
+
+#define LINK_START "/memfd:remotec:"
+enum { HEX_SESSION = 32, NAME_SIZE = 96 };
+
+static char *put_hex(char *to, uint64_t value, int digits)
+{
+	if (!digits)
+		for (digits = 1; digits < 16 && value >> (4 * digits); digits++)
+			;
+	for (int i = digits; i-- > 0;)
+		*to++ = "0123456789abcdef"[value >> (4 * i) & 15];
+	return to;
+}
+
+static char *put_text(char *to, const char *text)
+{
+	size_t length = strlen(text);
+
+	memcpy(to, text, length);
+	return to + length;
+}
+
+static char *put_decimal(char *to, unsigned value)
+{
+	if (value > 9)
+		to = put_decimal(to, value / 10);
+	*to++ = (char)('0' + value % 10);
+	return to;
+}
+
+int rc_placeholder_create(uint64_t handle, uint32_t kind, int open_flags, int lowest, struct rc_placeholder *made)
+{
+	char name[NAME_SIZE], *at = put_text(name, "remotec:"), link[32];
+	struct rc_identity identity;
+	int memory, opened, placed, bad;
+
+	for (int i = 0; i < 16; i++)
+		at = put_hex(at, rc_config.session[i], 2);
+	*at++ = ':';
+	at = put_hex(at, handle, 0);
+	*at++ = ':';
+	at = put_decimal(at, kind);
+	*at = '\0';
+	memory = rc_sys_memfd(name, MFD_CLOEXEC);
+	if (memory < 0)
+		return memory;
+	bad = rc_sys_identity(memory, &identity);
+	*put_decimal(put_text(link, "/proc/self/fd/"), (unsigned)memory) = '\0';
+	/* O_PATH would make a descriptor that poll and F_GETFL call bad; a directory's flags mean nothing to a memfd. */
+	open_flags &= O_ACCMODE | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_SYNC | O_DSYNC | O_NOATIME | O_PATH;
+	opened = bad ? bad : rc_sys_open(AT_FDCWD, link, open_flags, 0);
+	rc_sys_close(memory);
+	if (opened < 0)
+		return opened;
+	placed = opened;
+	if (opened < lowest || lowest == 0) {
+		/* `memory` had the lowest free number, which is free again now. */
+		placed = rc_sys_dup_high(opened, lowest, open_flags & O_CLOEXEC);
+		if (placed >= 0 && (lowest || placed < opened)) {
+			rc_sys_close(opened);
+		} else if (placed >= 0) {
+			rc_sys_close(placed);
+			placed = opened;
+		} else {
+			rc_sys_close(opened);
+			return placed;
+		}
+	}
+	memcpy(made->session, rc_config.session, sizeof made->session);
+	made->handle = handle;
+	made->kind = kind;
+	made->ino = identity.ino;
+	made->dev_major = identity.dev_major;
+	made->dev_minor = identity.dev_minor;
+	return placed;
+}
+
+static int digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool rc_placeholder_parse(const char *link, struct rc_placeholder *found)
+{
+	if (strncmp(link, LINK_START, sizeof LINK_START - 1))
+		return false;
+	link += sizeof LINK_START - 1;
+	for (int i = 0; i < 16; i++, link += 2) {
+		int high = digit(link[0]), low = high < 0 ? -1 : digit(link[1]);
+
+		if (low < 0)
+			return false;
+		found->session[i] = (uint8_t)(high << 4 | low);
+	}
+	if (*link++ != ':')
+		return false;
+	found->handle = 0;
+	for (int d; (d = digit(*link)) >= 0; link++)
+		found->handle = found->handle << 4 | (uint64_t)d;
+	if (*link++ != ':')
+		return false;
+	found->kind = 0;
+	for (; *link >= '0' && *link <= '9'; link++)
+		found->kind = found->kind * 10 + (uint32_t)(*link - '0');
+	return !strcmp(link, " (deleted)") || !*link;
+}
+
+int rc_placeholder_identify(int fd, struct rc_placeholder *found)
+{
+	char link[32], target[NAME_SIZE + 32];
+	struct rc_identity identity;
+	int bad = rc_sys_identity(fd, &identity);
+	ssize_t length;
+
+	if (bad)
+		return -EBADF;
+	if (!S_ISREG(identity.mode) || identity.nlink)	/* a memfd is a regular file without a name */
+		return 0;
+	*put_decimal(put_text(link, "/proc/self/fd/"), (unsigned)fd) = '\0';
+	length = rc_sys_readlink(AT_FDCWD, link, target, sizeof target - 1);
+	if (length < 0)
+		return 0;
+	target[length] = '\0';
+	if (!rc_placeholder_parse(target, found))
+		return 0;
+	found->ino = identity.ino;
+	found->dev_major = identity.dev_major;
+	found->dev_minor = identity.dev_minor;
+	return 1;
+}
