@@ -21,6 +21,7 @@
 enum { RC_FD_UNKNOWN = 0, RC_FD_LOCAL = 1 };	/* other values: a struct rc_description pointer */
 extern _Atomic uintptr_t rc_fdtable_direct[RC_FDTABLE_DIRECT];
 
+void rc_fdtable_start(void);
 struct rc_description *rc_fdtable_resolve(int fd);
 
 /* The description that fd stands for, or NULL: a local descriptor (or a bad one: the kernel will say). */

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+#include "fdtable.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "config.h"
+#include "protocol.h"
+#include "sys.h"
+
+enum { CHUNK = 4096, CHUNKS = 256, SLOTS = 65536 };
+
+_Atomic uintptr_t rc_fdtable_direct[RC_FDTABLE_DIRECT];
+static _Atomic(_Atomic uintptr_t *) chunks[CHUNKS];	/* numbers from RC_FDTABLE_DIRECT on */
+
+/* Reserved whole, touched as far as used: descriptions never move, and are found without a lock. */
+static struct rc_description *slots;
+static _Atomic unsigned slots_used;			/* slots past this one were never used */
+static _Atomic unsigned next_slot;			/* where to look for a free one: reuse comes late */
+static _Atomic int unshared;				/* descriptions that only this process has */
+static _Atomic int owner;				/* our pid; another one in a vfork child that has our memory */
+
+static void *reserve(size_t size)
+{
+	long at = RC_SYS(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return at < 0 && at > -4096 ? NULL : (void *)at;
+}
+
+void rc_fdtable_start(void)
+{
+	owner = rc_sys_getpid();
+	slots = reserve(SLOTS * sizeof *slots);
+}
+
+static bool ours(void)
+{
+	return rc_sys_getpid() == atomic_load_explicit(&owner, memory_order_relaxed);
+}
+
+/* The number's entry; NULL where it has none (and can't get one). */
+static _Atomic uintptr_t *entry_of(int fd, bool make)
+{
+	unsigned at = (unsigned)fd - RC_FDTABLE_DIRECT;
+	_Atomic uintptr_t *chunk, *none = NULL;
+
+	if (fd < 0)
+		return NULL;
+	if (fd < RC_FDTABLE_DIRECT)
+		return &rc_fdtable_direct[fd];
+	if (at / CHUNK >= CHUNKS)
+		return NULL;
+	chunk = atomic_load(&chunks[at / CHUNK]);
+	if (!chunk && make) {
+		chunk = reserve(CHUNK * sizeof *chunk);
+		if (chunk && !atomic_compare_exchange_strong(&chunks[at / CHUNK], &none, chunk)) {
+			RC_SYS(SYS_munmap, chunk, CHUNK * sizeof *chunk, 0, 0, 0, 0);
+			chunk = none;
+		}
+	}
+	return chunk ? &chunk[at % CHUNK] : NULL;
+}
+
+static bool same(const struct rc_description *d, uint64_t ino, uint32_t dev_major, uint32_t dev_minor)
+{
+	return d->ino == ino && d->dev_major == dev_major && d->dev_minor == dev_minor;
+}
+
+static struct rc_description *find(const struct rc_placeholder *p)
+{
+	unsigned used = atomic_load(&slots_used);
+
+	for (unsigned i = 0; i < used; i++)
+		if (same(&slots[i], p->ino, p->dev_major, p->dev_minor))
+			return &slots[i];
+	return NULL;
+}
+
+static void raise_used(unsigned to)
+{
+	unsigned used = atomic_load(&slots_used);
+
+	while (used < to && !atomic_compare_exchange_weak(&slots_used, &used, to))
+		;
+}
+
+static struct rc_description *make(const struct rc_placeholder *p, bool shared)
+{
+	static const uint64_t claimed = UINT64_MAX;
+
+	for (unsigned tried = 0; slots && tried < SLOTS; tried++) {
+		unsigned at = atomic_fetch_add(&next_slot, 1) % (atomic_load(&slots_used) < 1024 ? 1024 : SLOTS);
+		struct rc_description *d = &slots[at];
+		uint64_t none = 0;
+
+		if (!__atomic_compare_exchange_n(&d->ino, &none, claimed, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			continue;
+		d->handle = memcmp(p->session, rc_config.session, sizeof p->session) ? RC_NO_HANDLE : p->handle;
+		d->kind = p->kind;
+		d->dev_major = p->dev_major;
+		d->dev_minor = p->dev_minor;
+		d->shared = shared;
+		d->references = 0;
+		d->lock = 0;
+		__atomic_store_n(&d->ino, p->ino, __ATOMIC_SEQ_CST);
+		raise_used(at + 1);
+		if (!shared)
+			atomic_fetch_add(&unshared, 1);
+		return d;
+	}
+	return NULL;
+}
+
+static void drop_reference(struct rc_description *d)
+{
+	if (__atomic_sub_fetch(&d->references, 1, __ATOMIC_SEQ_CST))
+		return;
+	if (!d->shared)
+		atomic_fetch_sub(&unshared, 1);
+	__atomic_store_n(&d->ino, 0, __ATOMIC_SEQ_CST);
+}
+
+static struct rc_description *point(_Atomic uintptr_t *entry, struct rc_description *d)
+{
+	if (entry && d) {
+		__atomic_add_fetch(&d->references, 1, __ATOMIC_SEQ_CST);
+		atomic_store(entry, (uintptr_t)d);
+	}
+	return d;
+}
+
+struct rc_description *rc_fdtable_resolve(int fd)
+{
+	_Atomic uintptr_t *entry = entry_of(fd, true);
+	uintptr_t value = entry ? atomic_load_explicit(entry, memory_order_relaxed) : RC_FD_UNKNOWN;
+	struct rc_description *d = (struct rc_description *)value;
+	struct rc_placeholder found;
+	struct rc_identity identity;
+
+	if (value == RC_FD_LOCAL)
+		return NULL;
+	if (value != RC_FD_UNKNOWN) {
+		if (rc_sys_identity(fd, &identity) == 0 && same(d, identity.ino, identity.dev_major, identity.dev_minor))
+			return d;
+		if (ours())		/* closed or replaced where we couldn't see it */
+			rc_fdtable_forget(fd);
+	}
+	switch (rc_placeholder_identify(fd, &found)) {
+	case 0:
+		if (entry && ours())
+			atomic_store(entry, RC_FD_LOCAL);
+		return NULL;
+	case 1:
+		d = find(&found);
+		return point(entry, d ? d : make(&found, true));
+	default:
+		return NULL;
+	}
+}
+
+void rc_fdtable_forget(int fd)
+{
+	_Atomic uintptr_t *entry = entry_of(fd, false);
+	uintptr_t value = entry ? atomic_exchange(entry, RC_FD_UNKNOWN) : RC_FD_UNKNOWN;
+
+	if (value > RC_FD_LOCAL && ours())
+		drop_reference((struct rc_description *)value);
+}
+
+void rc_fdtable_forget_range(unsigned first, unsigned last)
+{
+	unsigned end = RC_FDTABLE_DIRECT + CHUNK * CHUNKS;
+
+	for (unsigned fd = first; fd <= last && fd < end; fd++) {
+		if (fd >= RC_FDTABLE_DIRECT && !atomic_load(&chunks[(fd - RC_FDTABLE_DIRECT) / CHUNK]))
+			fd |= CHUNK - 1;	/* chunks begin at multiples of CHUNK */
+		else
+			rc_fdtable_forget((int)fd);
+	}
+}
+
+int rc_fdtable_insert(int fd, const struct rc_placeholder *placeholder)
+{
+	rc_fdtable_forget(fd);
+	return point(entry_of(fd, true), make(placeholder, false)) ? 0 : -ENFILE;
+}
+
+bool rc_fdtable_close(int fd, uint64_t *handle)
+{
+	struct rc_description *d = rc_fdtable_get(fd);
+	bool last;
+
+	if (!d || !ours()) {
+		if (!d)
+			rc_fdtable_forget(fd);
+		return false;
+	}
+	*handle = d->handle;
+	last = !d->shared && __atomic_load_n(&d->references, __ATOMIC_SEQ_CST) == 1;
+	rc_fdtable_forget(fd);
+	return last;
+}
+
+void rc_fdtable_share_all(void (*report)(int fd, uint64_t handle))
+{
+	uint64_t handles[256];
+	size_t count = 0;
+
+	if (atomic_load(&unshared) == 0)
+		return;
+	for (int fd = 0; fd < RC_FDTABLE_DIRECT + CHUNK * CHUNKS; fd++) {
+		_Atomic uintptr_t *entry = entry_of(fd, false);
+		uintptr_t value = entry ? atomic_load_explicit(entry, memory_order_relaxed) : 0;
+		struct rc_description *d = (struct rc_description *)value;
+
+		if (!entry) {
+			fd |= CHUNK - 1;
+			continue;
+		}
+		if (value <= RC_FD_LOCAL || d->shared)
+			continue;
+		d->shared = true;
+		atomic_fetch_sub(&unshared, 1);
+		if (report)
+			report(fd, d->handle);
+		handles[count++] = d->handle;
+		if (count == 256) {
+			rc_call_share(handles, count);
+			count = 0;
+		}
+	}
+	if (count)
+		rc_call_share(handles, count);
+}
+
+void rc_fdtable_after_fork(void)
+{
+	unsigned used = atomic_load(&slots_used);
+
+	atomic_store(&owner, rc_sys_getpid());
+	for (unsigned i = 0; i < used; i++)
+		slots[i].lock = 0;
+}
