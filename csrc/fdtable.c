@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "config.h"
 #include "protocol.h"
@@ -22,17 +21,10 @@ static _Atomic unsigned next_slot;			/* where to look for a free one: reuse come
 static _Atomic int unshared;				/* descriptions that only this process has */
 static _Atomic int owner;				/* our pid; another one in a vfork child that has our memory */
 
-static void *reserve(size_t size)
-{
-	long at = RC_SYS(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return at < 0 && at > -4096 ? NULL : (void *)at;
-}
-
 void rc_fdtable_start(void)
 {
 	owner = rc_sys_getpid();
-	slots = reserve(SLOTS * sizeof *slots);
+	slots = rc_sys_map(SLOTS * sizeof *slots);
 }
 
 static bool ours(void)
@@ -54,7 +46,7 @@ static _Atomic uintptr_t *entry_of(int fd, bool make)
 		return NULL;
 	chunk = atomic_load(&chunks[at / CHUNK]);
 	if (!chunk && make) {
-		chunk = reserve(CHUNK * sizeof *chunk);
+		chunk = rc_sys_map(CHUNK * sizeof *chunk);
 		if (chunk && !atomic_compare_exchange_strong(&chunks[at / CHUNK], &none, chunk)) {
 			RC_SYS(SYS_munmap, chunk, CHUNK * sizeof *chunk, 0, 0, 0, 0);
 			chunk = none;

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <linux/futex.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -114,7 +113,7 @@ int rc_stub_install(void)
 #endif
 }
 
-#ifdef SYS_statx
+#if defined(SYS_statx) && (__SIZEOF_LONG__ == 4 || defined(__mips__))
 static int identity_by_statx(int fd, struct rc_identity *identity)
 {
 	struct statx st;
@@ -130,24 +129,28 @@ static int identity_by_statx(int fd, struct rc_identity *identity)
 
 int rc_sys_identity(int fd, struct rc_identity *identity)
 {
-#if __SIZEOF_LONG__ == 8 && defined(SYS_fstat)
-	struct stat st;	/* the kernel's own layout on these machines, and the cheapest of its calls */
-	long result;
-
-	if (sizeof st.st_ino == 8) {
-		result = RC_SYS(SYS_fstat, fd, &st, 0, 0, 0, 0);
-		if (result < 0)
-			return (int)result;
-		*identity = (struct rc_identity){ st.st_ino, major(st.st_dev), minor(st.st_dev),
-						  (uint32_t)st.st_nlink, st.st_mode, (uint64_t)st.st_size };
-		return 0;
-	}
-#endif
-#ifdef SYS_statx
-	return identity_by_statx(fd, identity);
+#if __SIZEOF_LONG__ == 8 && !defined(__mips__)
+	/* The kernel's own layout on these machines, and the cheapest of its calls. */
+	struct stat st;
+	long result = RC_SYS(SYS_fstat, fd, &st, 0, 0, 0, 0);
 #else
-	return -ENOSYS;
+	struct stat64 st;
+	long result = -ENOSYS;
+
+#ifdef SYS_statx
+	result = identity_by_statx(fd, identity);
+	if (result != -ENOSYS)
+		return (int)result;
 #endif
+#ifdef SYS_fstat64	/* a kernel before 4.11 */
+	result = RC_SYS(SYS_fstat64, fd, &st, 0, 0, 0, 0);
+#endif
+#endif
+	if (result < 0)
+		return (int)result;
+	*identity = (struct rc_identity){ st.st_ino, major(st.st_dev), minor(st.st_dev), (uint32_t)st.st_nlink,
+					  st.st_mode, (uint64_t)st.st_size };
+	return 0;
 }
 
 int rc_sys_close(int fd)
@@ -225,6 +228,23 @@ int rc_sys_memfd(const char *name, unsigned flags)
 	return (int)RC_SYS(SYS_memfd_create, name, flags, 0, 0, 0, 0);
 }
 
+void *rc_sys_map(size_t size)
+{
+	int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	long at;
+
+#if defined(__s390x__)		/* takes its arguments in memory */
+	unsigned long arguments[] = { 0, size, (unsigned long)protection, (unsigned long)flags, -1ul, 0 };
+
+	at = RC_SYS(SYS_mmap, arguments, 0, 0, 0, 0, 0);
+#elif defined(SYS_mmap2)	/* SYS_mmap is missing, or another call, there */
+	at = RC_SYS(SYS_mmap2, NULL, size, protection, flags, -1, 0);
+#else
+	at = RC_SYS(SYS_mmap, NULL, size, protection, flags, -1, 0);
+#endif
+	return at < 0 && at > -4096 ? NULL : (void *)at;
+}
+
 int rc_sys_truncate(int fd, int64_t size)
 {
 #if __SIZEOF_LONG__ == 8
@@ -274,6 +294,8 @@ int rc_sys_gettid(void)
 	return (int)RC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
 }
 
+enum { WAIT_PRIVATE = 0 | 128, WAKE_PRIVATE = 1 | 128 };	/* linux/futex.h's, which musl comes without */
+
 #ifdef SYS_futex
 #define FUTEX_NUMBER SYS_futex
 #else
@@ -284,12 +306,12 @@ int rc_sys_futex_wait(uint32_t *word, uint32_t value, int timeout_ms)
 {
 	struct { long sec, nsec; } timeout = { timeout_ms / 1000, timeout_ms % 1000 * 1000000l };
 
-	return (int)RC_SYS(FUTEX_NUMBER, word, FUTEX_WAIT_PRIVATE, value, timeout_ms < 0 ? NULL : &timeout, 0, 0);
+	return (int)RC_SYS(FUTEX_NUMBER, word, WAIT_PRIVATE, value, timeout_ms < 0 ? NULL : &timeout, 0, 0);
 }
 
 int rc_sys_futex_wake(uint32_t *word, int count)
 {
-	return (int)RC_SYS(FUTEX_NUMBER, word, FUTEX_WAKE_PRIVATE, count, 0, 0, 0);
+	return (int)RC_SYS(FUTEX_NUMBER, word, WAKE_PRIVATE, count, 0, 0, 0);
 }
 
 int rc_sys_random(void *bytes, size_t count)
@@ -315,10 +337,13 @@ uint64_t rc_sys_monotonic_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* Whether the 8 aligned bytes around `address` can be read: the kernel copies the set before it looks at `how`. */
+enum { SIGNAL_SET = _NSIG / 8 };	/* the kernel's: 16 bytes on mips, 8 elsewhere */
+
+/* Whether the aligned bytes around `address` can be read: the kernel copies the set before it looks at `how`. */
 static bool readable(uintptr_t address)
 {
-	return RC_SYS(SYS_rt_sigprocmask, -1, address & ~(uintptr_t)7, NULL, 8, 0, 0) != -EFAULT;
+	return RC_SYS(SYS_rt_sigprocmask, -1, address & ~(uintptr_t)(SIGNAL_SET - 1), NULL, SIGNAL_SET, 0, 0)
+	       != -EFAULT;
 }
 
 int rc_copy_in(void *to, const void *from, size_t count)

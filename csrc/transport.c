@@ -145,7 +145,7 @@ static void set_option(int fd, int level, int option, int value)
 /* 0 seconds: for ever. */
 static void set_reply_timeout(int fd, int seconds)
 {
-	struct { long sec, usec; } timeout = { seconds, 0 };
+	struct timeval timeout = { .tv_sec = seconds };	/* in the layout that this libc's SO_RCVTIMEO means */
 
 	RC_SYS(SYS_setsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout, 0);
 }
@@ -153,7 +153,7 @@ static void set_reply_timeout(int fd, int seconds)
 static void tune(int fd)
 {
 	static const char *const choices[] = { "cubic", "reno" };
-	struct { long sec, usec; } timeout = { rc_config.timeout_s, 0 };
+	struct timeval timeout = { .tv_sec = rc_config.timeout_s };
 
 	set_reply_timeout(fd, rc_config.timeout_s);
 	RC_SYS(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout, 0);
@@ -514,7 +514,7 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 	}
 	if (got <= 0)
 		return got == 0 ? -ECONNRESET : got == -EAGAIN ? -ETIMEDOUT : (int)got;
-	if (got < RC_HEADER_SIZE) {
+	if ((size_t)got < RC_HEADER_SIZE) {
 		bad = receive(c->fd, head + got, (size_t)(RC_HEADER_SIZE - got), false);
 		if (bad)
 			return bad;
@@ -628,7 +628,7 @@ int rc_hello(struct rc_server_info *info, char *problem, size_t size)
 				   : refused && result == -EPROTONOSUPPORT ? "the server speaks another version of the protocol"
 				   : refused && result == -EACCES ? "the server accepts only its own user"
 				   : result == -ETIMEDOUT ? "no answer in time"
-				   : strerrordesc_np(-result);
+				   : strerror(-result);
 
 		strncpy(problem, what ? what : "unknown error", size - 1);
 		problem[size - 1] = '\0';
