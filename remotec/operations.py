@@ -1,0 +1,772 @@
+# SPDX-License-Identifier: MIT
+"""One short function per operation: the only Python that touches the served files.
+
+A handler takes (session, request) and returns the reply's fields as a tuple; it raises OSError, which session.py turns into an
+errno name.  Handlers never block for long: what may (a fifo's reader, a poll) returns a `Waiting`, which the server completes
+when its descriptor is ready.  Everything here acts as on a file system that is mounted read-only.
+"""
+
+import ctypes
+import errno
+import os
+import select
+import stat as stat_bits
+import struct
+import sys
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from . import protocol
+
+AT_FDCWD = -100
+AT_EMPTY_PATH = protocol.AT_FLAGS["AT_EMPTY_PATH"]
+AT_SYMLINK_NOFOLLOW = protocol.AT_FLAGS["AT_SYMLINK_NOFOLLOW"]
+ALL_STAT = 0x1FFF  # STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID
+O_PATH = getattr(os, "O_PATH", 0o10000000)
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _function(name: str, result: Any, *arguments: Any) -> Optional[Callable[..., int]]:
+    """libc's function, or None where this libc lacks it."""
+    function = getattr(_libc, name, None)
+    if function is not None:
+        function.restype, function.argtypes = result, arguments
+    return function
+
+
+_statx = _function("statx", ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p)
+_getdents64 = _function("getdents64", ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
+_faccessat = _function("faccessat", ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int)
+_syscall = _function("syscall", ctypes.c_long)
+_inotify_init1 = _function("inotify_init1", ctypes.c_int, ctypes.c_int)
+_inotify_add_watch = _function("inotify_add_watch", ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
+_inotify_rm_watch = _function("inotify_rm_watch", ctypes.c_int, ctypes.c_int, ctypes.c_int)
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def fail(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+# ---------------------------------------------------------------------------------------------- translation
+
+
+def _pairs(table: Dict[str, int], module: Any) -> List[Tuple[int, int]]:
+    """(wire, host) of the names that this machine's Python knows, widest first."""
+    found = [(wire, getattr(module, name)) for name, wire in table.items() if hasattr(module, name)]
+    return sorted(found, key=lambda pair: -pair[0])
+
+
+_OPEN_FLAGS = _pairs(protocol.OPEN_FLAGS, os)
+_WHENCE = dict(_pairs(protocol.WHENCE, os))
+_POLL = _pairs(protocol.POLL_EVENTS, select)
+
+
+def open_flags(wire: int) -> int:
+    """The protocol's open flags as this machine's."""
+    host = wire & 3
+    for bits, flag in _OPEN_FLAGS:
+        if wire & bits == bits:
+            host |= flag
+    return host
+
+
+def wire_open_flags(host: int) -> int:
+    """This machine's open flags as the protocol's."""
+    wire = host & 3
+    for bits, flag in _OPEN_FLAGS:
+        if flag and host & flag == flag:
+            wire |= bits
+    return wire
+
+
+def _translate(bits: int, pairs: "List[Tuple[int, int]]") -> int:
+    result = 0
+    for one, other in pairs:
+        if bits & one:
+            result |= other
+    return result
+
+
+# -------------------------------------------------------------------------------------------------- handles
+
+
+class Handle:
+    """An open file description of the server's, held for a client."""
+
+    __slots__ = ("fd", "kind", "flags", "owner")
+
+    def __init__(self, fd: int, kind: int, flags: int, owner: Optional[int]) -> None:
+        self.fd = fd
+        self.kind = kind
+        self.flags = flags  # the protocol's, as the program opened it
+        self.owner = owner  # the client that alone has it; None: the session
+
+    @property
+    def nonblocking(self) -> bool:
+        return bool(self.flags & protocol.OPEN_FLAGS["O_NONBLOCK"])
+
+
+class Waiting(NamedTuple):
+    """A reply that has to wait for `fd` to be ready for `events` (select.POLL*), at most timeout_ms (-1: for ever).
+
+    `finish` is then called with the events that came (0: the time is over) and gives the reply, or another Waiting."""
+
+    fd: int
+    events: int
+    timeout_ms: int
+    finish: "Callable[[int], Any]"
+    abandon: "Optional[Callable[[], None]]" = None
+
+
+class Bytes(NamedTuple):
+    """A reply that is one Blob; kept apart so that its bytes are not copied."""
+
+    data: Any
+
+
+# ---------------------------------------------------------------------------------------------------- paths
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
+
+
+def _openat2_number() -> int:
+    if os.uname().machine.startswith("mips"):
+        return 5437 if sys.maxsize > 2**32 else 4437
+    return 437
+
+
+_OPENAT2 = _openat2_number()
+
+
+def openat2(dirfd: int, path: bytes, flags: int, mode: int, resolve: int) -> int:
+    """openat2(2); ENOSYS where the kernel lacks it."""
+    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+    assert _syscall
+    return _checked(
+        _syscall(ctypes.c_long(_OPENAT2), ctypes.c_int(dirfd), ctypes.c_char_p(path), ctypes.byref(how),
+                 ctypes.c_size_t(ctypes.sizeof(how)))  # fmt: skip
+    )
+
+
+class Located:
+    """A path ready for a system call: `dirfd` and `path` for the *at calls.  Under --root it is an O_PATH descriptor, which
+    the with block closes, and an empty path."""
+
+    __slots__ = ("dirfd", "path", "flags", "_own")
+
+    def __init__(self, session: Any, directory: int, path: bytes, flags: int) -> None:
+        self._own = -1
+        self.flags = flags
+        if b"\0" in path:
+            raise fail(errno.EINVAL)
+        if len(path) >= protocol.LIMITS["MAX_PATH"]:
+            raise fail(errno.ENAMETOOLONG)
+        self.dirfd = session.handles.get(directory).fd if directory else AT_FDCWD
+        self.path = path
+        if not path:
+            if not directory or not flags & AT_EMPTY_PATH:
+                raise fail(errno.ENOENT)
+        elif session.root_fd is not None:
+            follow = 0 if flags & AT_SYMLINK_NOFOLLOW else None
+            inside = session.inside_root(directory, path)
+            self._own = openat2(session.root_fd, inside, O_PATH | (0 if follow is None else os.O_NOFOLLOW), 0, 0x10)
+            self.dirfd, self.path = self._own, b""
+            self.flags |= AT_EMPTY_PATH
+        elif not directory and not path.startswith(b"/"):
+            self.path = b"/" + path
+
+    def __enter__(self) -> "Located":
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        if self._own >= 0:
+            os.close(self._own)
+
+    def name(self) -> bytes:
+        """One absolute path for calls that take no dirfd; symbolic links in its last component are the caller's to follow."""
+        if not self.path:
+            return b"/proc/self/fd/%d" % self.dirfd
+        if self.dirfd == AT_FDCWD or self.path.startswith(b"/"):
+            return self.path
+        return b"/proc/self/fd/%d/%s" % (self.dirfd, self.path)
+
+
+# --------------------------------------------------------------------------------------------------- status
+
+_STATX = struct.Struct("=IIQ IIIH2x QQQQ qI4x qI4x qI4x qI4x IIII QII Q")
+_statx_buffer_size = 256
+
+
+def _statx_call(dirfd: int, path: bytes, flags: int, mask: int) -> Tuple[int, ...]:
+    """The fields of protocol.Stat, by statx(2)."""
+    buffer = ctypes.create_string_buffer(_statx_buffer_size)
+    assert _statx
+    _checked(_statx(dirfd, path, flags, mask, buffer))
+    (got, blksize, attributes, nlink, uid, gid, mode, ino, size, blocks, attributes_mask, *rest) = _STATX.unpack_from(buffer)
+    (asec, ansec, bsec, bnsec, csec, cnsec, msec, mnsec, rmaj, rmin, dmaj, dmin, mnt, mem, off, subvol) = rest
+    return (got, blksize, attributes, attributes_mask, nlink, uid, gid, mode, ino, size, blocks, asec, ansec, bsec, bnsec,
+            csec, cnsec, msec, mnsec, rmaj, rmin, dmaj, dmin, mnt, mem, off, subvol)  # fmt: skip
+
+
+def _from_os_stat(st: os.stat_result) -> Tuple[int, ...]:
+    """The same from stat(2), for a kernel or libc without statx."""
+
+    def split(ns: int) -> Tuple[int, int]:
+        return divmod(ns, 10**9)
+
+    return (0x7FF, st.st_blksize, 0, 0, st.st_nlink, st.st_uid, st.st_gid, st.st_mode, st.st_ino, st.st_size, st.st_blocks,
+            *split(st.st_atime_ns), 0, 0, *split(st.st_ctime_ns), *split(st.st_mtime_ns), os.major(st.st_rdev),
+            os.minor(st.st_rdev), os.major(st.st_dev), os.minor(st.st_dev), 0, 0, 0, 0)  # fmt: skip
+
+
+def status(dirfd: int, path: bytes, flags: int, mask: int) -> Tuple[int, ...]:
+    """protocol.Stat's fields of a path relative to dirfd; AT_EMPTY_PATH with an empty path: of dirfd itself."""
+    if _statx:
+        try:
+            return _statx_call(dirfd, path, flags, mask)
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
+    if not path:
+        return _from_os_stat(os.stat(dirfd))
+    return _from_os_stat(
+        os.stat(path, dir_fd=None if dirfd == AT_FDCWD else dirfd, follow_symlinks=not flags & AT_SYMLINK_NOFOLLOW)
+    )
+
+
+def stat(session: Any, request: Any) -> Tuple:
+    with Located(session, request.directory, request.path, request.flags) as at:
+        return (status(at.dirfd, at.path, at.flags, request.mask),)
+
+
+def fstat(session: Any, request: Any) -> Tuple:
+    return (status(session.handles.get(request.handle).fd, b"", AT_EMPTY_PATH, request.mask),)
+
+
+def access(session: Any, request: Any) -> Tuple:
+    mode, flags = request.mode, request.flags
+    if mode & ~7:
+        raise fail(errno.EINVAL)
+    with Located(session, request.directory, request.path, flags) as at:
+        if mode & 2:
+            kind = stat_bits.S_IFMT(status(at.dirfd, at.path, at.flags & ~0x200, 3)[7])
+            if kind in (stat_bits.S_IFREG, stat_bits.S_IFDIR, stat_bits.S_IFLNK):
+                raise fail(errno.EROFS)
+        assert _faccessat
+        if at.path and not flags & AT_SYMLINK_NOFOLLOW:
+            _checked(_faccessat(at.dirfd, at.path, mode, flags & 0x200))
+        else:
+            _checked(_faccessat(AT_FDCWD, at.name(), mode, flags & 0x300))
+    return ()
+
+
+def readlink(session: Any, request: Any) -> Tuple:
+    if not request.path:  # readlinkat(fd, "") of an O_PATH descriptor
+        return (os.readlink(b"", dir_fd=session.handles.get(request.directory).fd),)
+    with Located(session, request.directory, request.path, AT_SYMLINK_NOFOLLOW) as at:
+        return (os.readlink(at.path, dir_fd=None if at.dirfd == AT_FDCWD else at.dirfd),)
+
+
+# ------------------------------------------------------------------------------------------------- open, read
+
+_POSITIONED_MAGIC_NOT = {0x9FA0, 0x62656572, 0x64626720, 0x74726163, 0x27E0EB, 0x63677270, 0x6165676C, 0x73636673}
+"""File systems whose regular files are made up as they are read: procfs, sysfs, debugfs, tracefs, cgroups, pstore, securityfs."""
+
+
+def _kind_of(fd: int, st: Tuple[int, ...], flags: int) -> int:
+    kinds = protocol.HANDLE_KINDS
+    if flags & O_PATH:
+        return kinds["KIND_PATH"]
+    if stat_bits.S_ISDIR(st[7]):
+        return kinds["KIND_DIRECTORY"]
+    if stat_bits.S_ISREG(st[7]) and (st[9] or _filesystem_magic(fd) not in _POSITIONED_MAGIC_NOT):
+        return kinds["KIND_POSITIONED"]
+    return kinds["KIND_STREAM"]
+
+
+def _exists(dirfd: int, path: bytes, flags: int) -> Optional[Tuple[int, ...]]:
+    try:
+        return status(dirfd, path, flags, 0x7FF)
+    except FileNotFoundError:
+        return None
+
+
+def _refuse_change(at: Located, wire: int) -> int:
+    """What a read-only mount says to flags that would change something; the flags without those that then mean nothing."""
+    creating, host = wire & protocol.OPEN_FLAGS["O_CREAT"], open_flags(wire)
+    if wire & protocol.OPEN_FLAGS["O_TMPFILE"] == protocol.OPEN_FLAGS["O_TMPFILE"]:
+        status(at.dirfd, at.path, at.flags, 1)
+        raise fail(errno.EROFS)
+    writing = host & 3 or wire & protocol.OPEN_FLAGS["O_TRUNC"]
+    if not (creating or writing) or host & O_PATH:
+        return host
+    exclusive = creating and wire & protocol.OPEN_FLAGS["O_EXCL"]
+    found = _exists(at.dirfd, at.path, at.flags | (AT_SYMLINK_NOFOLLOW if exclusive or host & os.O_NOFOLLOW else 0))
+    if found is None:
+        if creating:
+            head = os.path.dirname(at.path.rstrip(b"/")) or (b"." if at.dirfd != AT_FDCWD else b"/")
+            status(at.dirfd, head, 0, 1)
+            raise fail(errno.EROFS)
+        raise fail(errno.ENOENT)
+    if exclusive:
+        raise fail(errno.EEXIST)
+    if stat_bits.S_ISDIR(found[7]):
+        raise fail(errno.EISDIR)
+    if stat_bits.S_ISLNK(found[7]):
+        raise fail(errno.ELOOP)
+    if writing:
+        raise fail(errno.EROFS)
+    return host & ~(os.O_CREAT | os.O_EXCL)
+
+
+def open(session: Any, request: Any) -> Any:  # noqa: A001 - operations carry their system call's name
+    if request.directory and not request.path:
+        return _reopen(session, request)
+    nofollow = AT_SYMLINK_NOFOLLOW if request.flags & protocol.OPEN_FLAGS["O_NOFOLLOW"] else 0
+    if session.root_fd is not None:
+        inside = session.inside_root(request.directory, request.path)
+        at = Located.__new__(Located)
+        at.dirfd, at.path, at.flags, at._own = session.root_fd, inside, nofollow, -1
+        resolve = request.resolve | 0x10
+    else:
+        at = Located(session, request.directory, request.path, nofollow)
+        resolve = request.resolve
+    flags = _refuse_change(at, request.flags) | os.O_CLOEXEC | os.O_NOCTTY
+
+    def do_open(extra: int) -> int:
+        if resolve:
+            return openat2(at.dirfd, at.path, flags | extra, 0, resolve)
+        return os.open(at.path, flags | extra, dir_fd=None if at.dirfd == AT_FDCWD else at.dirfd)
+
+    # A fifo's open must not block us, nor its later reads: those wait for readiness first.
+    return _opened(session, request, do_open(0 if flags & O_PATH else os.O_NONBLOCK))
+
+
+def _reopen(session: Any, request: Any) -> Any:
+    """The file of an open handle once more, as open("/proc/self/fd/N") does."""
+    if request.flags & 3 or request.flags & protocol.OPEN_FLAGS["O_TRUNC"]:
+        raise fail(errno.EROFS)
+    old = session.handles.get(request.directory)
+    flags = open_flags(request.flags) & ~(os.O_CREAT | os.O_EXCL) | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    return _opened(session, request, os.open(b"/proc/self/fd/%d" % old.fd, flags & ~os.O_NOFOLLOW))
+
+
+def _opened(session: Any, request: Any, fd: int) -> Any:
+    try:
+        st = status(fd, b"", AT_EMPTY_PATH, ALL_STAT)
+        host = open_flags(request.flags)
+        kind = _kind_of(fd, st, host)
+        if kind == protocol.HANDLE_KINDS["KIND_POSITIONED"]:
+            os.set_blocking(fd, True)
+        if stat_bits.S_ISFIFO(st[7]) and not host & (os.O_NONBLOCK | O_PATH):
+            return Waiting(fd, select.POLLIN, -1, lambda _: _issued(session, request, fd, kind, st), lambda: os.close(fd))
+    except BaseException:
+        os.close(fd)
+        raise
+    return _issued(session, request, fd, kind, st)
+
+
+def _issued(session: Any, request: Any, fd: int, kind: int, st: Tuple[int, ...]) -> Tuple:
+    data = b""
+    try:
+        if request.prefetch and kind == protocol.HANDLE_KINDS["KIND_POSITIONED"] and not request.flags & 3:
+            data = os.pread(fd, min(request.prefetch, protocol.LIMITS["MAX_PREFETCH"]), 0)
+        number = session.add_handle(Handle(fd, kind, request.flags, session.client))
+    except BaseException:
+        os.close(fd)
+        raise
+    return (number, kind, st, data)
+
+
+def close(session: Any, request: Any) -> Tuple:
+    session.close_handle(request.handle)
+    return ()
+
+
+def share(session: Any, request: Any) -> Tuple:
+    blob = request.handles
+    if len(blob) % 8 or len(blob) // 8 > protocol.LIMITS["MAX_SHARE"]:
+        raise fail(errno.EINVAL)
+    for (number,) in struct.iter_unpack(">Q", blob):
+        try:
+            session.handles.get(number).owner = None
+        except OSError:
+            pass  # closed meanwhile
+    return ()
+
+
+def _readable(session: Any, number: int) -> Handle:
+    handle = session.handles.get(number)
+    kinds = protocol.HANDLE_KINDS
+    if handle.kind == kinds["KIND_PATH"] or handle.flags & 3 == 1:
+        raise fail(errno.EBADF)
+    if handle.kind == kinds["KIND_DIRECTORY"]:
+        raise fail(errno.EISDIR)
+    return handle
+
+
+def pread(session: Any, request: Any) -> Any:
+    handle = _readable(session, request.handle)
+    return Bytes(os.pread(handle.fd, min(request.count, protocol.LIMITS["MAX_DATA"]), request.offset))
+
+
+def read(session: Any, request: Any) -> Any:
+    handle = _readable(session, request.handle)
+    count = min(request.count, protocol.LIMITS["MAX_DATA"])
+    if handle.kind == protocol.HANDLE_KINDS["KIND_WATCH"]:
+        return _read_events(session, handle, count)
+
+    def finish(_events: int) -> Any:
+        try:
+            return Bytes(os.read(handle.fd, count))
+        except BlockingIOError:
+            if handle.nonblocking:
+                raise
+            return Waiting(handle.fd, select.POLLIN, -1, finish)
+
+    return finish(0)
+
+
+def lseek(session: Any, request: Any) -> Tuple:
+    handle = session.handles.get(request.handle)
+    if handle.kind == protocol.HANDLE_KINDS["KIND_PATH"]:
+        raise fail(errno.EBADF)
+    if request.whence not in _WHENCE:
+        raise fail(errno.EINVAL)
+    return (os.lseek(handle.fd, request.offset, _WHENCE[request.whence]),)
+
+
+def advise(session: Any, request: Any) -> Tuple:
+    handle = session.handles.get(request.handle)
+    for name, wire in protocol.ADVICE.items():
+        if wire == request.advice:
+            os.posix_fadvise(handle.fd, request.offset, request.length, getattr(os, name))
+            return ()
+    raise fail(errno.EINVAL)
+
+
+def extents(session: Any, request: Any) -> Tuple:
+    handle = session.handles.get(request.handle)
+    end, at, found = request.offset + request.length, request.offset, []
+    if request.offset < 0 or request.length < 0:
+        raise fail(errno.EINVAL)
+    keep = os.lseek(handle.fd, 0, os.SEEK_CUR)
+    try:
+        while at < end and len(found) < min(request.count, 255):
+            start = os.lseek(handle.fd, at, os.SEEK_DATA)
+            stop = os.lseek(handle.fd, start, os.SEEK_HOLE)
+            if start >= end:
+                break
+            found.append((start, min(stop, end) - start))
+            at = stop
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # no data after `at`
+            raise
+    finally:
+        os.lseek(handle.fd, keep, os.SEEK_SET)
+    return (found,)
+
+
+# ------------------------------------------------------------------------------------------------ directories
+
+_DIRENT = struct.Struct("=QqHB")
+_DIRENT_BYTES = 64 * 1024
+
+
+def readdir(session: Any, request: Any) -> Tuple:
+    handle = session.handles.get(request.handle)
+    if handle.kind == protocol.HANDLE_KINDS["KIND_PATH"]:
+        raise fail(errno.EBADF)
+    if handle.kind != protocol.HANDLE_KINDS["KIND_DIRECTORY"]:
+        raise fail(errno.ENOTDIR)
+    os.lseek(handle.fd, request.offset, os.SEEK_SET)
+    buffer = ctypes.create_string_buffer(_DIRENT_BYTES)
+    entries: List[Tuple] = []
+    size, most = 0, min(request.count, 1000)
+    assert _getdents64
+    while len(entries) < most and size < protocol.LIMITS["MAX_DATA"] // 2:
+        got = _checked(_getdents64(handle.fd, buffer, _DIRENT_BYTES))
+        if not got:
+            return (1, entries)
+        raw, at = buffer.raw, 0
+        while at < got and len(entries) < most:
+            ino, offset, length, kind = _DIRENT.unpack_from(raw, at)
+            name = raw[at + 19 : raw.index(b"\0", at + 19)]
+            attributes = _attributes(handle.fd, name, request.mask)
+            entries.append((ino, offset, kind, name, attributes))
+            size += len(name) + len(attributes) + 32
+            at += length
+    return (0, entries)
+
+
+def _attributes(dirfd: int, name: bytes, mask: int) -> bytes:
+    if not mask:
+        return b""
+    try:
+        return protocol.STAT.build(*status(dirfd, name, AT_SYMLINK_NOFOLLOW, mask))
+    except OSError:
+        return b""  # gone meanwhile, or not ours to look at
+
+
+# ------------------------------------------------------------------------------------------------- attributes
+
+
+def _sized(request: Any, value: bytes) -> Tuple:
+    if request.size and len(value) > request.size:
+        raise fail(errno.ERANGE)
+    return (len(value), value if request.size else b"")
+
+
+def getxattr(session: Any, request: Any) -> Tuple:
+    if not request.name or len(request.name) > protocol.LIMITS["MAX_NAME"]:
+        raise fail(errno.ERANGE)
+    with Located(session, request.directory, request.path, request.flags) as at:
+        follow = not (request.flags & AT_SYMLINK_NOFOLLOW and at.path)
+        return _sized(request, os.getxattr(at.name(), request.name, follow_symlinks=follow))
+
+
+def listxattr(session: Any, request: Any) -> Tuple:
+    with Located(session, request.directory, request.path, request.flags) as at:
+        follow = not (request.flags & AT_SYMLINK_NOFOLLOW and at.path)
+        names = os.listxattr(at.name(), follow_symlinks=follow)
+    return _sized(request, b"".join(os.fsencode(name) + b"\0" for name in names))
+
+
+class _Statfs(ctypes.Structure):
+    """struct statfs where f_type is a long (not s390x: there it is an int)."""
+
+    _long = ctypes.c_uint if os.uname().machine == "s390x" else ctypes.c_long
+    _fields_ = [
+        ("type", _long), ("bsize", _long), ("blocks", ctypes.c_uint64), ("bfree", ctypes.c_uint64),
+        ("bavail", ctypes.c_uint64), ("files", ctypes.c_uint64), ("ffree", ctypes.c_uint64), ("fsid", ctypes.c_int * 2),
+        ("namelen", _long), ("frsize", _long), ("flags", _long), ("spare", _long * 8),
+    ]  # fmt: skip
+
+
+_fstatfs64 = _function("fstatfs64", ctypes.c_int, ctypes.c_int, ctypes.c_void_p)
+
+
+def _statfs_of(fd: int) -> _Statfs:
+    result = _Statfs()
+    if _fstatfs64 is None:
+        raise fail(errno.ENOSYS)
+    _checked(_fstatfs64(fd, ctypes.byref(result)))
+    return result
+
+
+def _filesystem_magic(fd: int) -> int:
+    try:
+        return int(_statfs_of(fd).type) & 0xFFFFFFFF
+    except OSError:
+        return 0
+
+
+def statfs(session: Any, request: Any) -> Tuple:
+    with Located(session, request.directory, request.path, request.flags) as at:
+        fd = at.dirfd
+        if at.path:
+            fd = os.open(at.path, O_PATH | os.O_CLOEXEC, dir_fd=None if fd == AT_FDCWD else fd)
+        try:
+            s = _statfs_of(fd)
+        finally:
+            if at.path:
+                os.close(fd)
+    fsid = s.fsid[0] & 0xFFFFFFFF | (s.fsid[1] & 0xFFFFFFFF) << 32
+    mask = 2**32 - 1
+    return (s.type & mask, s.bsize, s.frsize, s.blocks, s.bfree, s.bavail, s.files, s.ffree, fsid, s.namelen, s.flags & mask)
+
+
+def pathconf(session: Any, request: Any) -> Tuple:
+    for name, wire in protocol.PATHCONF.items():
+        if wire == request.name:
+            break
+    else:
+        raise fail(errno.EINVAL)
+    number = os.pathconf_names.get(name[1:])
+    if number is None:
+        raise fail(errno.EINVAL)
+    with Located(session, request.directory, request.path, request.flags) as at:
+        return (os.pathconf(at.name(), number),)
+
+
+def getpath(session: Any, request: Any) -> Tuple:
+    path = os.readlink(b"/proc/self/fd/%d" % session.handles.get(request.handle).fd)
+    return (session.seen_from_root(path),)
+
+
+def describe(session: Any, request: Any) -> Tuple:
+    handle = session.handles.get(request.handle)
+    st = status(handle.fd, b"", AT_EMPTY_PATH, ALL_STAT)
+    return (handle.kind, handle.flags, st, getpath(session, request)[0])
+
+
+def set_flags(session: Any, request: Any) -> Tuple:
+    handle = session.handles.get(request.handle)
+    keep = protocol.OPEN_FLAGS["O_NONBLOCK"] | protocol.OPEN_FLAGS["O_APPEND"]
+    handle.flags = handle.flags & ~keep | request.flags & keep
+    return ()
+
+
+def _ioctl_table() -> Dict[int, Tuple[int, int]]:
+    """wire -> (this machine's request, bytes that it reads); numbers by the kernel's _IOR rule, which has two layouts."""
+    odd = os.uname().machine.startswith(("mips", "ppc", "sparc", "alpha"))
+    word = ctypes.sizeof(ctypes.c_long)
+
+    def ior(kind: int, number: int, size: int) -> int:
+        return (0x40000000 if odd else 0x80000000) | size << 16 | kind << 8 | number
+
+    def io(kind: int, number: int) -> int:
+        return (0x20000000 if odd else 0) | kind << 8 | number
+
+    fionread = 0x467F if os.uname().machine.startswith("mips") else ior(ord("f"), 127, 4) if odd else 0x541B
+    host = {
+        "FIONREAD": (fionread, 4),
+        "FIGETBSZ": (io(0, 2), 4),
+        "FS_IOC_GETFLAGS": (ior(ord("f"), 1, word), 4),
+        "FS_IOC_GETVERSION": (ior(ord("v"), 1, word), 4),
+        "FS_IOC_FSGETXATTR": (ior(ord("X"), 31, 28), 28),
+        "BLKGETSIZE64": (ior(0x12, 114, word), 8),
+        "BLKSSZGET": (io(0x12, 104), 4),
+        "BLKROGET": (io(0x12, 94), 4),
+        "BLKPBSZGET": (io(0x12, 123), 4),
+    }
+    return {protocol.IOCTLS[name]: value for name, value in host.items()}
+
+
+_IOCTL_BY_WIRE = _ioctl_table()
+
+
+def ioctl(session: Any, request: Any) -> Tuple:
+    """The value's integers big-endian, each of its own width (4 bytes, or 8)."""
+    import fcntl
+
+    handle = session.handles.get(request.handle)
+    try:
+        number, size = _IOCTL_BY_WIRE[request.request]
+    except KeyError:
+        raise fail(errno.ENOTTY) from None
+    value = bytearray(32)
+    fcntl.ioctl(handle.fd, number - (1 << 32) if number >= 1 << 31 else number, value)
+    raw, width = bytes(value[:size]), 8 if size == 8 else 4
+    words = [raw[i : i + width] for i in range(0, size, width)]
+    return (b"".join(w[::-1] if sys.byteorder == "little" else w for w in words),)
+
+
+# ------------------------------------------------------------------------------------------- waiting, watching
+
+
+def poll(session: Any, request: Any) -> Any:
+    handle = session.handles.get(request.handle)
+    events = _translate(request.events, _POLL)
+    back = [(host, wire) for wire, host in _POLL]
+
+    def finish(got: int) -> Tuple:
+        return (_translate(got, back),)
+
+    if handle.kind in (protocol.HANDLE_KINDS["KIND_POSITIONED"], protocol.HANDLE_KINDS["KIND_DIRECTORY"]):
+        return finish(events & (select.POLLIN | select.POLLOUT | select.POLLRDNORM | select.POLLWRNORM))
+    return Waiting(handle.fd, events, request.timeout_ms, finish)
+
+
+def watch_open(session: Any, request: Any) -> Tuple:
+    if _inotify_init1 is None:
+        raise fail(errno.ENOSYS)
+    fd = _checked(_inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
+    return (session.add_handle(Handle(fd, protocol.HANDLE_KINDS["KIND_WATCH"], request.flags & ~3, session.client)),)
+
+
+def _watch(session: Any, number: int) -> Handle:
+    handle = session.handles.get(number)
+    if handle.kind != protocol.HANDLE_KINDS["KIND_WATCH"]:
+        raise fail(errno.EINVAL)
+    return handle
+
+
+def watch_add(session: Any, request: Any) -> Tuple:
+    handle = _watch(session, request.handle)
+    with Located(session, request.directory, request.path, AT_EMPTY_PATH) as at:
+        assert _inotify_add_watch
+        return (_checked(_inotify_add_watch(handle.fd, at.name(), request.mask)),)
+
+
+def watch_remove(session: Any, request: Any) -> Tuple:
+    assert _inotify_rm_watch
+    _checked(_inotify_rm_watch(_watch(session, request.handle).fd, request.wd))
+    return ()
+
+
+_INOTIFY = struct.Struct("=iIII")
+
+
+def _read_events(session: Any, handle: Handle, count: int) -> Any:
+    def finish(_events: int) -> Any:
+        try:
+            raw = os.read(handle.fd, max(count, 16))
+        except BlockingIOError:
+            if handle.nonblocking:
+                raise
+            return Waiting(handle.fd, select.POLLIN, -1, finish)
+        out, at = [], 0
+        while at < len(raw):
+            wd, mask, cookie, length = _INOTIFY.unpack_from(raw, at)
+            at += _INOTIFY.size
+            out.append(protocol.WATCH_EVENT.build(wd, mask, cookie, raw[at : at + length].rstrip(b"\0")))
+            at += length
+        return Bytes(b"".join(out))
+
+    return finish(0)
+
+
+# ------------------------------------------------------------------------------------------------------ others
+
+
+def ping(session: Any, request: Any) -> Any:
+    return Bytes(bytes(min(request.size, protocol.LIMITS["MAX_DATA"])))
+
+
+def get_status(session: Any, request: Any) -> Tuple:
+    return session.status()
+
+
+HANDLERS: Dict[int, Callable[[Any, Any], Any]] = {
+    operation.code: handler
+    for operation, handler in (
+        (protocol.PING, ping),
+        (protocol.OPEN, open),
+        (protocol.CLOSE, close),
+        (protocol.SHARE, share),
+        (protocol.READ, read),
+        (protocol.PREAD, pread),
+        (protocol.LSEEK, lseek),
+        (protocol.FSTAT, fstat),
+        (protocol.STAT_PATH, stat),
+        (protocol.ACCESS_PATH, access),
+        (protocol.READLINK, readlink),
+        (protocol.GETXATTR, getxattr),
+        (protocol.LISTXATTR, listxattr),
+        (protocol.READDIR, readdir),
+        (protocol.STATFS, statfs),
+        (protocol.PATHCONF_PATH, pathconf),
+        (protocol.GETPATH, getpath),
+        (protocol.DESCRIBE, describe),
+        (protocol.SET_FLAGS, set_flags),
+        (protocol.IOCTL, ioctl),
+        (protocol.ADVISE, advise),
+        (protocol.POLL, poll),
+        (protocol.WATCH_OPEN, watch_open),
+        (protocol.WATCH_ADD, watch_add),
+        (protocol.WATCH_REMOVE, watch_remove),
+        (protocol.STATUS, get_status),
+        (protocol.EXTENTS, extents),
+    )
+}
+"""HELLO and CANCEL are the session's own (session.py)."""
