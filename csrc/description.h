@@ -20,11 +20,13 @@
 struct rc_description {
 	uint64_t handle;
 	uint32_t kind;
-	uint64_t ino;			/* of the placeholder's memfd; 0: the slot is free */
+	uint64_t ino;			/* of the placeholder's memfd */
 	uint32_t dev_major, dev_minor;
 	bool shared;			/* another process may hold it: we never CLOSE it */
 	uint32_t references;		/* entries of fdtable.c that point here */
 	uint32_t lock;			/* futex word: 0, or the thread id of the reader */
+	uint32_t slot;			/* fdtable.c's: whether the slot is in use (a 32-bit machine may lack
+					 * wider atomic words) */
 };
 
 ssize_t rc_description_read(struct rc_description *d, int fd, const struct iovec *into, int count);

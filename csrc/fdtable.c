@@ -10,6 +10,7 @@
 #include "sys.h"
 
 enum { CHUNK = 4096, CHUNKS = 256, SLOTS = 65536 };
+enum { FREE = 0, CLAIMED, LIVE };
 
 _Atomic uintptr_t rc_fdtable_direct[RC_FDTABLE_DIRECT];
 static _Atomic(_Atomic uintptr_t *) chunks[CHUNKS];	/* numbers from RC_FDTABLE_DIRECT on */
@@ -57,7 +58,7 @@ static _Atomic uintptr_t *entry_of(int fd, bool make)
 
 static bool same(const struct rc_description *d, uint64_t ino, uint32_t dev_major, uint32_t dev_minor)
 {
-	return d->ino == ino && d->dev_major == dev_major && d->dev_minor == dev_minor;
+	return __atomic_load_n(&d->slot, __ATOMIC_ACQUIRE) == LIVE && d->ino == ino && d->dev_major == dev_major && d->dev_minor == dev_minor;
 }
 
 static struct rc_description *find(const struct rc_placeholder *p)
@@ -80,14 +81,12 @@ static void raise_used(unsigned to)
 
 static struct rc_description *make(const struct rc_placeholder *p, bool shared)
 {
-	static const uint64_t claimed = UINT64_MAX;
-
 	for (unsigned tried = 0; slots && tried < SLOTS; tried++) {
 		unsigned at = atomic_fetch_add(&next_slot, 1) % (atomic_load(&slots_used) < 1024 ? 1024 : SLOTS);
 		struct rc_description *d = &slots[at];
-		uint64_t none = 0;
+		uint32_t none = FREE;
 
-		if (!__atomic_compare_exchange_n(&d->ino, &none, claimed, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		if (!__atomic_compare_exchange_n(&d->slot, &none, CLAIMED, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 			continue;
 		d->handle = memcmp(p->session, rc_config.session, sizeof p->session) ? RC_NO_HANDLE : p->handle;
 		d->kind = p->kind;
@@ -96,7 +95,8 @@ static struct rc_description *make(const struct rc_placeholder *p, bool shared)
 		d->shared = shared;
 		d->references = 0;
 		d->lock = 0;
-		__atomic_store_n(&d->ino, p->ino, __ATOMIC_SEQ_CST);
+		d->ino = p->ino;
+		__atomic_store_n(&d->slot, LIVE, __ATOMIC_SEQ_CST);
 		raise_used(at + 1);
 		if (!shared)
 			atomic_fetch_add(&unshared, 1);
@@ -111,7 +111,7 @@ static void drop_reference(struct rc_description *d)
 		return;
 	if (!d->shared)
 		atomic_fetch_sub(&unshared, 1);
-	__atomic_store_n(&d->ino, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&d->slot, FREE, __ATOMIC_SEQ_CST);
 }
 
 static struct rc_description *point(_Atomic uintptr_t *entry, struct rc_description *d)

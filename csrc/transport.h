@@ -54,9 +54,9 @@ struct rc_server_info {
 };
 int rc_hello(struct rc_server_info *info, char *problem, size_t size);
 
-/* Counted since the process started. */
+/* Counted since the process started; in machine words, so that no machine needs a lock for it. */
 struct rc_counters {
-	_Atomic uint64_t round_trips, bytes_in;
+	_Atomic size_t round_trips, bytes_in;
 };
 extern struct rc_counters rc_counters;
 
