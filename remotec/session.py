@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: MIT
+"""Sessions and connections without I/O on sockets: bytes in, replies out.
+
+A `Connection` takes what arrived, cuts it into frames, calls the operations and gives back the replies' bytes; what has to wait
+for a descriptor (operations.Waiting) it hands to its `wait` function and answers later.  server.py and _fast.pyx move the
+bytes.  This is the one place where an OSError becomes an errno name.
+"""
+
+import errno
+import logging
+import os
+import struct
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+
+from . import operations, protocol
+from .operations import Bytes, Handle, Waiting, fail
+from .protocol import ProtocolError
+
+log = logging.getLogger("remotec.session")
+
+_HEADER = struct.Struct(protocol.HEADER.fixed)
+_LENGTH = struct.Struct(">I")
+_ONE_WAY = protocol.FRAME_FLAGS["FRAME_ONE_WAY"]
+_HELLO, _CANCEL = protocol.HELLO.code, protocol.CANCEL.code
+_CODES = {getattr(errno, name): (code, name) for name, code in reversed(protocol.ERRNO.items()) if hasattr(errno, name)}
+_EIO = protocol.ERRNO["EIO"]
+HEADER_SIZE = protocol.HEADER.size
+
+
+def frame(operation: int, request_id: int, payload: bytes, error: int = 0, flags: int = 0) -> bytes:
+    return _HEADER.pack(len(payload), operation, error, request_id, flags) + payload
+
+
+def error_frame(operation: int, request_id: int, number: int) -> bytes:
+    """The reply that carries this machine's errno `number`: its code and its name."""
+    code, name = _CODES.get(number) or (_EIO, errno.errorcode.get(number, "EIO"))
+    return frame(operation, request_id, name.encode(), code)
+
+
+class HandleTable:
+    """Handle number -> Handle.  A number is slot | generation << 32, so that a stale one is EBADF, not another file."""
+
+    def __init__(self) -> None:
+        self._slots: List[Tuple[int, Optional[Handle]]] = [(0, None)]  # slot 0 is NO_HANDLE
+        self._free: List[int] = []
+
+    def __len__(self) -> int:
+        return len(self._slots) - 1 - len(self._free)
+
+    def add(self, handle: Handle) -> int:
+        if len(self) >= protocol.LIMITS["MAX_HANDLES"]:
+            raise fail(errno.ENFILE)
+        if not self._free:
+            self._slots.append((0, None))
+            self._free.append(len(self._slots) - 1)
+        slot = self._free.pop()
+        generation = self._slots[slot][0]
+        self._slots[slot] = (generation, handle)
+        return slot | generation << 32
+
+    def get(self, number: int) -> Handle:
+        slot, generation = number & 0xFFFFFFFF, number >> 32
+        if slot < len(self._slots):
+            current, handle = self._slots[slot]
+            if handle is not None and current == generation:
+                return handle
+        raise fail(errno.EBADF)
+
+    def remove(self, number: int) -> Handle:
+        handle = self.get(number)
+        slot = number & 0xFFFFFFFF
+        self._slots[slot] = ((number >> 32) + 1 & 0x7FFFFFFF, None)
+        self._free.append(slot)
+        return handle
+
+    def numbers(self) -> List[int]:
+        return [slot | generation << 32 for slot, (generation, handle) in enumerate(self._slots) if handle is not None]
+
+
+class Session:
+    """What one `remotec run` has open here, over all its connections."""
+
+    def __init__(self, server: "Server", identity: bytes, table: Any) -> None:
+        self.server = server
+        self.identity = identity
+        self.handles = table
+        self.root_fd = server.root_fd
+        self.client = 0  # whose request is being handled
+        self.connections: "Set[Connection]" = set()
+
+    def add_handle(self, handle: Handle) -> int:
+        return int(self.handles.add(handle))
+
+    def close_handle(self, number: int) -> None:
+        os.close(self.handles.remove(number).fd)
+
+    def close_handles(self, owner: Optional[int] = None) -> None:
+        """Those of one client, or all."""
+        for number in self.handles.numbers():
+            if owner is None or self.handles.get(number).owner == owner:
+                self.close_handle(number)
+
+    def inside_root(self, directory: int, path: bytes) -> bytes:
+        """The path as openat2(root_fd, …, RESOLVE_IN_ROOT) takes it: from the root, even where it starts at a handle."""
+        if path.startswith(b"/") or not directory:
+            return path
+        return self.seen_from_root(os.readlink(b"/proc/self/fd/%d" % self.handles.get(directory).fd)) + b"/" + path
+
+    def seen_from_root(self, path: bytes) -> bytes:
+        root = self.server.root
+        if root is None or root == b"/":
+            return path
+        return path[len(root) :] or b"/" if path == root or path.startswith(root + b"/") else b"/"
+
+    def status(self) -> Tuple[int, ...]:
+        return self.server.status(self)
+
+
+class Server:
+    """The sessions of one server; knows nothing of sockets."""
+
+    def __init__(self, root: Optional[bytes] = None, table: Callable[[], Any] = HandleTable, name: str = "remotec") -> None:
+        self.root = os.path.realpath(root) if root is not None else None
+        self.root_fd = os.open(self.root, operations.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if self.root else None
+        self.table = table
+        self.name = name.encode()
+        self.sessions: Dict[bytes, Session] = {}
+        self.requests = 0
+        self.bytes = 0
+
+    def session(self, identity: bytes) -> Session:
+        if identity not in self.sessions:
+            if len(self.sessions) >= protocol.LIMITS["MAX_SESSIONS"]:
+                raise fail(errno.EUSERS)
+            self.sessions[identity] = Session(self, identity, self.table())
+        return self.sessions[identity]
+
+    def forget(self, session: Session) -> None:
+        if self.sessions.get(session.identity) is session:
+            del self.sessions[session.identity]
+        session.close_handles()
+
+    def status(self, session: Session) -> Tuple[int, ...]:
+        return (
+            len(self.sessions),
+            sum(len(s.connections) for s in self.sessions.values()),
+            len(session.handles),
+            sum(len(s.handles) for s in self.sessions.values()),
+            self.requests,
+            self.bytes,
+        )
+
+    def close(self) -> None:
+        for session in list(self.sessions.values()):
+            self.forget(session)
+        if self.root_fd is not None:
+            os.close(self.root_fd)
+            self.root_fd = None
+
+
+class Connection:
+    """One connection's side of the protocol.
+
+    `wait(waiting, done)` starts a wait and returns a function that gives it up; `done(events)` is called when it is over.
+    `send(bytes)` takes a late reply.  `allowed`: the peer is our own user, or authentication is off."""
+
+    def __init__(
+        self,
+        server: Server,
+        send: Callable[[bytes], None],
+        wait: "Callable[[Waiting, Callable[[int], None]], Callable[[], None]]",
+        allowed: bool = True,
+    ) -> None:
+        self.server = server
+        self.send = send
+        self.wait = wait
+        self.allowed = allowed
+        self.session: Optional[Session] = None
+        self.client = 0
+        self.buffer = bytearray()
+        self.waiting: "Dict[int, Tuple[Callable[[], None], Waiting, int]]" = {}
+
+    def receive(self, data: bytes) -> bytes:
+        """Replies to the whole frames that are there now; ProtocolError: the connection must be closed, after the bytes in the
+        exception's `last_words` (a refusal of HELLO) have gone out."""
+        buffer = self.buffer
+        buffer += data
+        replies = []
+        at = 0
+        while len(buffer) - at >= HEADER_SIZE:
+            length, operation, _, request_id, flags = _HEADER.unpack_from(buffer, at)
+            self.check_length(length)
+            end = at + HEADER_SIZE + length
+            if len(buffer) < end:
+                break
+            reply = self.handle(operation, request_id, flags, bytes(memoryview(buffer)[at + HEADER_SIZE : end]))
+            if reply:
+                replies.append(reply)
+            at = end
+        del buffer[:at]
+        return b"".join(replies)
+
+    def check_length(self, length: int) -> None:
+        if length > protocol.LIMITS["MAX_REQUEST"]:
+            raise ProtocolError(f"a request of {length} bytes")
+
+    def handle(self, operation: int, request_id: int, flags: int, payload: bytes) -> bytes:
+        """The reply to one request; empty where there is none, or not yet."""
+        if self.session is None:
+            return self.hello(operation, request_id, payload)
+        if operation == _CANCEL:
+            self.cancel(protocol.CANCEL.request.parse(payload).request_id)
+            return b""
+        self.server.requests += 1
+        known = protocol.OPERATIONS.get(operation)
+        handler = operations.HANDLERS.get(operation)
+        if known is None or handler is None:
+            return b"" if flags & _ONE_WAY else error_frame(operation, request_id, errno.ENOSYS)
+        request = known.request.parse(payload)
+        self.session.client = self.client
+        reply = self.answer(known, request_id, lambda: handler(self.session, request), bool(flags & _ONE_WAY))
+        return b"" if flags & _ONE_WAY else reply
+
+    def answer(self, known: protocol.Operation, request_id: int, act: Callable[[], Any], one_way: bool = False) -> bytes:
+        try:
+            result = act()
+            if isinstance(result, Waiting):
+                if len(self.waiting) >= protocol.LIMITS["MAX_IN_FLIGHT"] or one_way:
+                    raise fail(errno.EBUSY)
+                self.start_waiting(known, request_id, result)
+                return b""
+            if isinstance(result, Bytes):
+                self.server.bytes += len(result.data)
+                payload = _LENGTH.pack(len(result.data)) + result.data
+            else:
+                payload = known.reply.build(*result)
+            return frame(known.code, request_id, payload)
+        except OSError as error:
+            return error_frame(known.code, request_id, error.errno or errno.EIO)
+        except Exception:
+            log.exception("%s failed", known.name)
+            return error_frame(known.code, request_id, errno.EREMOTEIO)
+
+    # ------------------------------------------------------------------------------------------------ waiting
+
+    def start_waiting(self, known: protocol.Operation, request_id: int, waiting: Waiting) -> None:
+        def done(events: int) -> None:
+            self.waiting.pop(request_id, None)
+            if self.session is not None:
+                self.session.client = self.client
+                reply = self.answer(known, request_id, lambda: waiting.finish(events))
+                if reply:
+                    self.send(reply)
+
+        self.waiting[request_id] = (self.wait(waiting, done), waiting, known.code)
+
+    def cancel(self, request_id: int) -> None:
+        entry = self.waiting.pop(request_id, None)
+        if entry is not None:
+            give_up, waiting, operation = entry
+            give_up()
+            if waiting.abandon:
+                waiting.abandon()
+            self.send(error_frame(operation, request_id, errno.EINTR))
+
+    def closed(self) -> None:
+        """The connection is gone."""
+        for give_up, waiting, _ in list(self.waiting.values()):
+            give_up()
+            if waiting.abandon:
+                waiting.abandon()
+        self.waiting.clear()
+        if self.session is not None:
+            self.session.connections.discard(self)
+
+    # -------------------------------------------------------------------------------------------------- hello
+
+    def hello(self, operation: int, request_id: int, payload: bytes) -> bytes:
+        if operation != _HELLO:
+            raise ProtocolError("the first request is not HELLO")
+        request = protocol.HELLO.request.parse(payload)
+        if request.magic != protocol.MAGIC:
+            raise ProtocolError("HELLO without its magic")
+        if not self.allowed:
+            raise Refused(error_frame(_HELLO, request_id, errno.EACCES), "a peer of another user")
+        version = min(request.version, protocol.VERSION)
+        if version < max(request.min_version, protocol.MIN_VERSION):
+            raise Refused(error_frame(_HELLO, request_id, errno.EPROTONOSUPPORT), f"a peer of version {request.version}")
+        try:
+            session = self.server.session(request.session)
+        except OSError as error:
+            raise Refused(error_frame(_HELLO, request_id, error.errno or errno.EIO), "too many sessions") from None
+        self.session = session
+        self.client = request.client
+        session.connections.add(self)
+        capabilities = request.capabilities & (sum(protocol.CAPABILITIES.values()) & ~protocol.CAPABILITIES["LEASE"])
+        limits = protocol.LIMITS
+        reply = protocol.HELLO.reply.build(
+            version, limits["MAX_DATA"], limits["MAX_REQUEST"], limits["MAX_IN_FLIGHT"], capabilities, self.server.name
+        )
+        return frame(_HELLO, request_id, reply)
+
+
+class Refused(ProtocolError):
+    """HELLO was understood and answered no."""
+
+    def __init__(self, last_words: bytes, why: str) -> None:
+        super().__init__(why)
+        self.last_words = last_words
