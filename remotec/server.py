@@ -1,0 +1,448 @@
+# SPDX-License-Identifier: MIT
+"""The server's sockets: listening, who may connect, moving bytes, waiting, ending.  The only module with an event loop.
+
+uvloop and _fast carry the traffic where they are there; `pure` (or their absence) runs the same sessions on plain asyncio.
+"""
+
+import asyncio
+import errno
+import ipaddress
+import logging
+import os
+import select
+import signal
+import socket
+import struct
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, List, Optional, Set
+
+from . import protocol, version
+from .operations import Waiting
+from .session import Connection, HandleTable, Server, Session
+
+log = logging.getLogger("remotec.server")
+
+CLIENT_GRACE_S = 5.0  # a process whose last connection broke may come back before its handles are closed
+HELLO_TIMEOUT_S = 10.0
+OUTPUT_LIMIT = 8 * 1024 * 1024  # bytes waiting for one client: beyond, its requests are not read
+RECEIVE_SIZE = 64 * 1024
+
+
+class ServeError(Exception):
+    """Something that the person who starts the server can mend."""
+
+
+@dataclass
+class ServeOptions:
+    listen: List[str] = field(default_factory=lambda: [f"127.0.0.1:{protocol.DEFAULT_PORT}"])
+    root: Optional[bytes] = None
+    read_only: bool = False
+    no_auth: bool = False
+    grace_s: float = 60
+    pure: bool = False
+    verbose: int = 0
+    max_connections: int = 4096
+
+
+# ------------------------------------------------------------------------------------------------- listening
+
+
+def open_listener(address: str, no_auth: bool) -> socket.socket:
+    """A listening socket for HOST:PORT, [V6]:PORT or unix:PATH."""
+    try:
+        if address.startswith("unix:"):
+            return _listen_unix(address[5:])
+        host, _, port = address.rpartition(":")
+        host = host.strip("[]") or "127.0.0.1"
+        family, kind, number, _, at = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        if not no_auth and not ipaddress.ip_address(at[0]).is_loopback:
+            raise ServeError(
+                f"{address} can be reached by others and remotec would let any of them act with your rights: "
+                "listen on 127.0.0.1 or unix:PATH, or choose --no-auth"
+            )
+        listener = socket.socket(family, kind, number)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(at)
+        listener.listen(1024)
+        return listener
+    except (OSError, ValueError) as error:
+        raise ServeError(f"cannot listen on {address}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _listen_unix(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.connect(path)
+    except ConnectionRefusedError:
+        os.unlink(path)  # left behind by a server that is gone
+    except OSError:
+        pass
+    else:
+        listener.close()
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    before = os.umask(0o177)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(before)
+    listener.listen(1024)
+    return listener
+
+
+def name_of(listener: socket.socket) -> str:
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{listener.getsockname()}"
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+# --------------------------------------------------------------------------------------------- who may connect
+
+
+def peer_uid(stream: socket.socket) -> Optional[int]:
+    """The user at the other end of a Unix or loopback connection; None where the kernel doesn't say."""
+    if stream.family == socket.AF_UNIX:
+        credentials = stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", credentials)[1])
+    try:
+        return _uid_by_diag(stream)
+    except OSError:
+        return _uid_by_table(stream)
+
+
+def _uid_by_diag(stream: socket.socket) -> Optional[int]:
+    """sock_diag(7), asked for exactly the peer's socket."""
+    (theirs, their_port), (ours, our_port) = stream.getpeername()[:2], stream.getsockname()[:2]
+    packed = [socket.inet_pton(stream.family, host).ljust(16, b"\0") for host in (theirs, ours)]
+    request = struct.pack("=BBBxI", stream.family, socket.IPPROTO_TCP, 0, 0xFFFFFFFF)
+    request += struct.pack("!HH", their_port, our_port) + packed[0] + packed[1] + struct.pack("=I", 0) + b"\xff" * 8
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4) as diag:  # NETLINK_SOCK_DIAG
+        diag.settimeout(1)
+        diag.send(struct.pack("=IHHII", 16 + len(request), 20, 1, 1, 0) + request)
+        reply = diag.recv(4096)
+    kind = struct.unpack_from("=IHHII", reply)[1]
+    if kind != 20 or len(reply) < 88:
+        raise OSError(errno.ENOENT, "no such socket")
+    return int(struct.unpack_from("=I", reply, 16 + 4 + 48 + 12)[0])
+
+
+def _uid_by_table(stream: socket.socket) -> Optional[int]:
+    def key(host: str, port: int) -> str:
+        packed = socket.inet_pton(stream.family, host)
+        words = struct.unpack(f"{len(packed) // 4}I", packed)
+        return "".join(f"{w:08X}" for w in words) + f":{port:04X}"
+
+    wanted = [key(*end[:2]) for end in (stream.getpeername(), stream.getsockname())]
+    with open("/proc/net/tcp6" if stream.family == socket.AF_INET6 else "/proc/net/tcp") as table:
+        for row in table:
+            columns = row.split()
+            if columns[1:3] == wanted:
+                return int(columns[7])
+    return None
+
+
+# ----------------------------------------------------------------------------------------------------- waiting
+
+
+class Waiters:
+    """Waits for descriptors of any kind without a thread: an epoll of our own, watched by the loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.epoll = select.epoll()
+        self.waits: "Dict[int, Callable[[int], None]]" = {}
+        loop.add_reader(self.epoll.fileno(), self.ready)
+
+    def wait(self, waiting: Waiting, done: Callable[[int], None]) -> Callable[[], None]:
+        """Calls done(events) from the loop when `waiting` is ready or its time is over; returns what gives it up."""
+        fd = os.dup(waiting.fd)  # the handle may be closed, and its number reused, meanwhile
+        timer: "List[asyncio.TimerHandle]" = []
+
+        def end() -> bool:
+            for handle in timer:
+                handle.cancel()
+            if self.waits.pop(fd, None) is None:
+                return False
+            try:
+                self.epoll.unregister(fd)
+            except (OSError, ValueError):
+                pass
+            os.close(fd)
+            return True
+
+        def finish(events: int) -> None:
+            if end():
+                done(events)
+
+        self.waits[fd] = finish
+        try:
+            self.epoll.register(fd, (waiting.events & 0xFFFF) | select.EPOLLONESHOT)
+        except PermissionError:  # a file that is always ready
+            timer.append(self.loop.call_later(0, finish, waiting.events & (select.POLLIN | select.POLLOUT)))
+        if waiting.timeout_ms >= 0:
+            timer.append(self.loop.call_later(waiting.timeout_ms / 1000, finish, 0))
+        return end
+
+    def ready(self) -> None:
+        for fd, events in self.epoll.poll(0):
+            finish = self.waits.get(fd)
+            if finish:
+                finish(events)
+
+    def close(self) -> None:
+        self.loop.remove_reader(self.epoll.fileno())
+        self.epoll.close()
+
+
+# ------------------------------------------------------------------------------------------------- connections
+
+
+class Link:
+    """One client's socket, in plain Python; _fast.Link does the same with the hot operations in C."""
+
+    def __init__(self, host: "Host", stream: socket.socket, allowed: bool) -> None:
+        self.host = host
+        self.loop = host.loop
+        self.stream = stream
+        self.fd = stream.fileno()
+        self.connection = Connection(host.server, self.send, host.waiters.wait, allowed)
+        self.output = bytearray()
+        self.reading = True
+        self.last = False
+        self.loop.add_reader(self.fd, self.on_readable)
+
+    def on_readable(self) -> None:
+        try:
+            data = self.stream.recv(RECEIVE_SIZE)
+            if not data:
+                return self.close()
+            self.send(self.connection.receive(data))
+        except (BlockingIOError, InterruptedError):
+            pass
+        except protocol.ProtocolError as error:
+            log.info("closing a connection: %s", error)
+            self.last = True
+            self.send(getattr(error, "last_words", b""))
+            if not self.output:
+                self.close()
+        except OSError:
+            self.close()
+
+    def send(self, data: bytes) -> None:
+        if self.fd < 0 or not data:
+            return
+        sent = 0
+        if not self.output:
+            try:
+                sent = self.stream.send(data)
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError:
+                return self.close()
+            if sent == len(data):
+                return
+            self.loop.add_writer(self.fd, self.on_writable)
+        self.output += memoryview(data)[sent:]
+        if self.reading and len(self.output) > OUTPUT_LIMIT:  # it doesn't read its replies: no more requests
+            self.reading = False
+            self.loop.remove_reader(self.fd)
+
+    def on_writable(self) -> None:
+        try:
+            del self.output[: self.stream.send(self.output)]
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            return self.close()
+        if not self.output:
+            self.loop.remove_writer(self.fd)
+            if self.last:
+                return self.close()
+        if not self.reading and len(self.output) < OUTPUT_LIMIT // 2:
+            self.reading = True
+            self.loop.add_reader(self.fd, self.on_readable)
+
+    def close(self) -> None:
+        if self.fd < 0:
+            return
+        self.loop.remove_reader(self.fd)
+        self.loop.remove_writer(self.fd)
+        self.fd = -1
+        self.stream.close()
+        self.host.gone(self)
+
+
+class Host:
+    """Listeners, links and the lives of sessions on one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, options: ServeOptions, fast: Any) -> None:
+        self.loop = loop
+        self.options = options
+        engine = "uvloop and _fast" if fast else "pure Python"
+        self.server = Server(
+            options.root, fast.HandleTable if fast else HandleTable, f"remotec {version()} ({engine})"
+        )
+        self.link = fast.Link if fast else Link
+        self.waiters = Waiters(loop)
+        self.links: Set[Any] = set()
+        self.listeners: List[socket.socket] = []
+        self.stopped: "asyncio.Future[None]" = loop.create_future()
+
+    def listen(self, listener: socket.socket) -> None:
+        listener.setblocking(False)
+        self.listeners.append(listener)
+        self.loop.add_reader(listener.fileno(), self.accept, listener)
+
+    def accept(self, listener: socket.socket) -> None:
+        for _ in range(64):
+            try:
+                stream, _ = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # out of descriptors: let some close first
+                log.error("accept: %s", error.strerror)
+                self.loop.remove_reader(listener.fileno())
+                self.loop.call_later(0.5, lambda: self.loop.add_reader(listener.fileno(), self.accept, listener))
+                return
+            if len(self.links) >= self.options.max_connections:
+                log.warning("more than %d connections: one refused", self.options.max_connections)
+                stream.close()
+                continue
+            self.start(stream)
+
+    def start(self, stream: socket.socket) -> None:
+        stream.setblocking(False)
+        try:
+            allowed = self.options.no_auth or peer_uid(stream) == os.geteuid()
+            if stream.family != socket.AF_UNIX:
+                tune(stream)
+        except OSError:
+            stream.close()
+            return
+        link = self.link(self, stream, allowed)
+        self.links.add(link)
+        self.loop.call_later(HELLO_TIMEOUT_S, lambda: link.connection.session is None and link.close())
+
+    def gone(self, link: Any) -> None:
+        self.links.discard(link)
+        connection = link.connection
+        session = connection.session
+        connection.closed()
+        if session is None:
+            return
+        client = connection.client
+        if not any(other.client == client for other in session.connections):
+            self.loop.call_later(CLIENT_GRACE_S if len(session.handles) else 0, self.drop_client, session, client)
+        if not session.connections:
+            self.loop.call_later(self.options.grace_s if len(session.handles) else 0, self.drop_session, session)
+
+    def drop_client(self, session: Session, client: int) -> None:
+        if not any(other.client == client for other in session.connections):
+            session.close_handles(client)
+            if not session.connections and not len(session.handles):
+                self.drop_session(session)
+
+    def drop_session(self, session: Session) -> None:
+        if not session.connections:
+            self.server.forget(session)
+
+    def stop(self) -> None:
+        if not self.stopped.done():
+            self.stopped.set_result(None)
+
+    def close(self) -> None:
+        for listener in self.listeners:
+            self.loop.remove_reader(listener.fileno())
+            if listener.family == socket.AF_UNIX:
+                try:
+                    os.unlink(listener.getsockname())
+                except OSError:
+                    pass
+            listener.close()
+        for link in list(self.links):
+            link.close()
+        self.server.close()
+        self.waiters.close()
+
+
+def tune(stream: socket.socket) -> None:
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 4)):
+        stream.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    if ipaddress.ip_address(stream.getpeername()[0]).is_loopback:
+        for congestion in (b"cubic", b"reno"):  # one that paces loses two thirds of loopback's throughput
+            try:
+                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion)
+                return
+            except OSError:
+                pass
+
+
+# -------------------------------------------------------------------------------------------------------- main
+
+
+async def serve(options: ServeOptions, fast: Any = None) -> None:
+    """Serves until SIGTERM or SIGINT; prints "listening on ADDR" per listener.  ServeError: it can't start."""
+    loop = asyncio.get_running_loop()
+    listeners = []
+    try:
+        for address in options.listen:
+            listeners.append(open_listener(address, options.no_auth))
+        host = Host(loop, options, fast)
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, host.stop)
+        for listener in listeners:
+            host.listen(listener)
+            if options.no_auth and listener.family != socket.AF_UNIX:
+                log.warning(
+                    "%s without authentication: whoever can reach it acts with the full rights of uid %d, and what crosses "
+                    "the network is not encrypted", name_of(listener), os.geteuid()
+                )  # fmt: skip
+            print(f"listening on {name_of(listener)}", flush=True)
+        await host.stopped
+    finally:
+        host.close()
+
+
+def accelerated() -> "Optional[Any]":
+    """The _fast module where it and uvloop can be used, else None."""
+    try:
+        import uvloop  # noqa: F401
+
+        from . import _fast
+    except ImportError:
+        return None
+    return _fast
+
+
+def raise_descriptor_limit() -> None:
+    """Each handle is a descriptor: allow as many as the system does."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def main_loop(options: ServeOptions) -> int:
+    """Runs the server to its end; 0."""
+    raise_descriptor_limit()
+    fast = None if options.pure else accelerated()
+    if fast:
+        import uvloop
+
+        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    else:
+        loop = asyncio.new_event_loop()
+    try:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(serve(options, fast))
+    finally:
+        loop.close()
+    return 0
