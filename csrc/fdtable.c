@@ -181,14 +181,19 @@ int rc_fdtable_insert(int fd, const struct rc_placeholder *placeholder)
 
 bool rc_fdtable_close(int fd, uint64_t *handle)
 {
-	struct rc_description *d = rc_fdtable_get(fd);
+	_Atomic uintptr_t *entry = entry_of(fd, false);
+	uintptr_t value = entry ? atomic_load_explicit(entry, memory_order_relaxed) : RC_FD_UNKNOWN;
+	struct rc_description *d;
 	bool last;
 
-	if (!d || !ours()) {
-		if (!d)
-			rc_fdtable_forget(fd);
+	if (value <= RC_FD_LOCAL) {	/* never looked at: if it is a placeholder, it isn't ours alone */
+		if (value)
+			atomic_store_explicit(entry, RC_FD_UNKNOWN, memory_order_relaxed);
 		return false;
 	}
+	d = rc_fdtable_resolve(fd);
+	if (!d || !ours())
+		return false;
 	*handle = d->handle;
 	last = !d->shared && __atomic_load_n(&d->references, __ATOMIC_SEQ_CST) == 1;
 	rc_fdtable_forget(fd);
