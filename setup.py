@@ -75,6 +75,9 @@ class build(build_ext):
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             compiled = dict(zip(sources, pool.map(compile_one, sources)))
         for name, front in fronts.items():
+            if not front:
+                self.warn(f"{name}: no sources")
+                continue
             kind = ["-shared", "-Wl,-soname," + name] if name.endswith(".so") else ["-pie"]
             flags = [*LDFLAGS, *shlex.split(os.environ.get("LDFLAGS", "")), "-Wl,--as-needed", "-ldl"]
             linked = target / (name + ".new")  # a running program may have the old one mapped

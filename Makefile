@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+# `make help` lists the targets.  Everything is set up as needed: .venv, a compiler, the tests' programs.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+READY := $(VENV)/.ready
+BUILT := build/.built
+TEST_PROGRAMS := .cache/.test-programs
+SOURCES := $(wildcard csrc/*.c csrc/*.h remotec/*.pyx remotec/*.pxd) setup.py
+# The core: what isn't one of the two front ends.
+CORE = $(filter-out $(wildcard csrc/preload*.c csrc/run*.c csrc/supervise*.c csrc/syscalls*.c),$(wildcard csrc/*.c))
+SANITIZED := -std=gnu11 -D_GNU_SOURCE -g -O1 -Icsrc -fsanitize=address,undefined -fno-sanitize-recover=all
+FRAMES ?= 1000000
+TESTS ?= tests
+
+.PHONY: all compile help demo test testinstalled check fuzz asan bench soak coverage clean
+all: compile
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' Makefile
+
+$(READY): pyproject.toml tools/prepare.sh tools/apt.sh
+	@tools/prepare.sh $(PYTHON) $(VENV)
+	@touch $@
+
+$(BUILT): $(READY) $(SOURCES)
+	@$(RUN)/python setup.py -q build_ext --inplace
+	@mkdir -p $(@D) && touch $@
+
+$(TEST_PROGRAMS): tests/apt-packages.txt
+	@tools/apt.sh -f $< || echo "remotec: some tests will be skipped"
+	@mkdir -p $(@D) && touch $@
+
+compile: $(BUILT) ## build _fast, libremotec.so and remotec-run in place
+
+demo: $(BUILT) ## a server on loopback and real programs on its files
+	@$(RUN)/python tools/demo.py
+
+test: $(BUILT) $(TEST_PROGRAMS) ## the test suite; TESTS='tests/test_cli.py -k name' for a part
+	$(RUN)/python -m pytest -q $(TESTS)
+
+testinstalled: $(READY) ## sdist, wheel, a fresh venv: finds what the package forgets
+	$(RUN)/python -m pytest -q tests/test_package.py --installed
+
+check: $(BUILT) ## ruff, mypy, stale generated files, C analysers where there
+	@$(RUN)/python -c 'import ruff, mypy' 2>/dev/null || $(RUN)/pip install -q -e '.[check]' --no-build-isolation
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+	$(RUN)/python tools/generate_protocol.py --check
+	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh .ci/run; fi
+	@if command -v cppcheck >/dev/null; then \
+		cppcheck -q --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,portability csrc; fi
+	@if command -v clang-tidy >/dev/null; then \
+		clang-tidy --quiet --warnings-as-errors='*' csrc/*.c -- -std=gnu11 -D_GNU_SOURCE -Icsrc; fi
+
+fuzz: $(BUILT) ## FRAMES mutated frames at each decoder: server (both modes), C reply parser under ASan
+	$(RUN)/python tests/fuzz_frames.py --frames $(FRAMES)
+	$(RUN)/python tests/fuzz_frames.py --frames $(FRAMES) --pure
+	$(CC) $(SANITIZED) -o build/fuzz_reply tests/c/fuzz_reply.c $(CORE) -lpthread -ldl
+	build/fuzz_reply $(FRAMES)
+
+asan: $(READY) ## the tests on an ASan and UBSan build, in a copy of the tree
+	tools/asan.sh $(RUN) $(TESTS)
+
+bench: $(BUILT) ## remotec beside the C yardstick and plain local reads; bench/README.md
+	$(RUN)/python bench/bench_read.py
+
+soak: $(BUILT) ## 20,000 short processes; counts what leaks
+	$(RUN)/python tests/soak.py
+
+coverage: $(READY) ## line coverage of the Python side
+	@$(RUN)/python -c 'import coverage' 2>/dev/null || $(RUN)/pip install -q coverage
+	$(RUN)/python -m coverage run --source=remotec -m pytest -q tests/test_session.py tests/test_operations.py \
+		tests/test_protocol.py tests/test_cli.py
+	$(RUN)/python -m coverage report -m
+
+clean: ## what was built; not .venv
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .cache/.test-programs coverage
+	rm -f remotec/*.so remotec/remotec-run remotec/_fast.c
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
