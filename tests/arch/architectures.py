@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""The architectures that remotec is tried on, and what each one needs here."""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".cache" / "arch"  # git-ignored: packages, sysroots, builds
+
+
+class Architecture(NamedTuple):
+    name: str
+    triplet: str  # of Debian's cross toolchain
+    qemu: str  # qemu-user's name; "" where this machine runs the programs itself
+    debian: str  # Debian 12's name of it; "" where Debian 12 has no such port
+    bits: int
+    order: str  # "little" or "big"
+
+    @property
+    def compiler(self) -> str:
+        return f"{self.triplet}-gcc"
+
+    @property
+    def sysroot(self) -> Path:
+        """Where the dynamic linker and libc of its programs are."""
+        if self.debian and self.qemu:
+            return CACHE / self.name / "root"
+        return Path("/usr") / self.triplet
+
+    @property
+    def emulator(self) -> "list[str]":
+        """The command that goes before a program of this architecture."""
+        return [f"qemu-{self.qemu}", "-L", str(self.sysroot)] if self.qemu else []
+
+    def missing(self) -> "Optional[str]":
+        """Why nothing can be run for it here."""
+        for command in [self.compiler, *self.emulator[:1]]:
+            if not shutil.which(command):
+                return f"no {command}"
+        return None
+
+
+ARCHITECTURES = {
+    architecture.name: architecture
+    for architecture in (
+        Architecture("x86_64", "x86_64-linux-gnu", "", "amd64", 64, "little"),
+        Architecture("i386", "i686-linux-gnu", "", "i386", 32, "little"),
+        Architecture("armhf", "arm-linux-gnueabihf", "arm", "armhf", 32, "little"),
+        Architecture("arm64", "aarch64-linux-gnu", "aarch64", "arm64", 64, "little"),
+        Architecture("riscv64", "riscv64-linux-gnu", "riscv64", "", 64, "little"),
+        Architecture("ppc64el", "powerpc64le-linux-gnu", "ppc64le", "ppc64el", 64, "little"),
+        Architecture("mips64el", "mips64el-linux-gnuabi64", "mips64el", "mips64el", 64, "little"),
+        Architecture("s390x", "s390x-linux-gnu", "s390x", "s390x", 64, "big"),
+        Architecture("mips", "mips-linux-gnu", "mips", "", 32, "big"),
+        Architecture("powerpc", "powerpc-linux-gnu", "ppc", "", 32, "big"),
+    )
+}
+CLIENTS = [name for name in ARCHITECTURES if name != "x86_64"]
