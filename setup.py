@@ -48,8 +48,9 @@ class build(build_ext):
         if not self.cc:
             self.warn("no C compiler: only the pure Python server is installed")
             return
-        super().run()
         self.build_c(Path("remotec" if self.inplace or self.editable_mode else f"{self.build_lib}/remotec"))
+        self.extensions = [each for each in self.extensions if os.path.exists(each.sources[0])]
+        super().run()
 
     def build_c(self, target: Path) -> None:
         variant = "debug" if DEBUG else "sanitize" if SANITIZE else "release"

@@ -138,7 +138,7 @@ def try_tier(tier: str, server: str) -> str:
 
 
 def side(path: str, local: Optional[str], remote: Optional[str]) -> str:
-    """"local" or "remote as PATH" for a path: the longest matching prefix of whole components decides."""
+    """ "local" or "remote as PATH" for a path: the longest matching prefix of whole components decides."""
     path = os.path.normpath(path if path.startswith("/") else os.path.join(os.getcwd(), path))
     best, answer = -1, "local" if remote else f"remote as {path}"
     rules = [(rule, None) for rule in (local or "").split(":") if rule]

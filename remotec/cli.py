@@ -264,26 +264,25 @@ def numeric(server: str) -> str:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise UsageError(f"{host}: {error.strerror}") from None
-    addresses = [address for _, _, _, _, address in found]
+    addresses = [str(address[0]) for _, _, _, _, address in found]
     chosen = addresses[0]
     for address in addresses if len(addresses) > 1 else []:
         try:
-            socket.create_connection(address[:2], timeout=5).close()
+            socket.create_connection((address, port), timeout=5).close()
         except OSError:
             continue
         chosen = address
         break
-    return f"[{chosen[0]}]:{port}" if ":" in str(chosen[0]) else f"{chosen[0]}:{port}"
+    return f"[{chosen}]:{port}" if ":" in chosen else f"{chosen}:{port}"
 
 
 def _restore_what_python_changed() -> None:
     """Makes environment and signals what the command would have had without Python in between."""
-    import _signal  # `signal` itself would cost its enums
+    import signal
 
     # Python ignores these two at its start, and an exec hands that on.
-    for number in (_signal.SIGPIPE, getattr(_signal, "SIGXFSZ", None)):
-        if number is not None:
-            _signal.signal(number, _signal.SIG_DFL)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
     try:
         with open("/proc/self/environ", "rb") as file:
             original = file.read()
