@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <string.h>
@@ -11,6 +10,12 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* The kernel's headers, which a libc may come without: their names are then absent. */
+#if __has_include(<linux/openat2.h>)
+#include <linux/fs.h>
+#include <linux/openat2.h>
+#endif
 
 #include "protocol.h"
 

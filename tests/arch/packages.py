@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Real Debian packages of other architectures, unpacked side by side and never installed.
 
-apt runs on lists and a status file of its own under .cache/, with this machine's Debian sources and keys, so that
-signatures are checked as always and the machine's own set of architectures stays as it is.
+apt runs on lists and a status file of its own under .cache/, with this machine's Debian sources and keys, so
+that signatures are checked as always and the machine's own set of architectures stays as it is.
 """
 
 import hashlib
@@ -26,11 +26,8 @@ class Unavailable(Exception):
 def debian_sources() -> "list[Path]":
     """This machine's own apt sources that carry Debian itself."""
     files = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
-    return [
-        path
-        for path in files
-        if path.is_file() and re.search(r"^(deb|URIs:).*/debian/?(\s|$)", path.read_text(errors="replace"), re.M)
-    ]
+    debian = re.compile(r"^(deb|URIs:).*/debian/?(\s|$)", re.M)
+    return [path for path in files if path.is_file() and debian.search(path.read_text(errors="replace"))]
 
 
 def prepare(architecture: Architecture) -> Path:

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/openat2.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -224,6 +225,7 @@ static void named_cases(void)
 	CHECK(rc_at_flags_to_wire(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) == 0x1100, "AT_*");
 	CHECK(rc_at_flags_to_wire(1 << 30) == -EINVAL, "an unknown AT_ flag");
 	CHECK(rc_resolve_to_wire((uint64_t)1 << 40) == -EINVAL, "an unknown RESOLVE_ flag");
+	CHECK(rc_resolve_to_wire(RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS) == 0x14, "RESOLVE_*");
 	CHECK(rc_whence_to_wire(SEEK_DATA) == 3 && rc_whence_to_wire(SEEK_HOLE) == 4, "whence");
 	CHECK(rc_whence_to_wire(77) == -EINVAL, "an unknown whence");
 	/* On mips POLLWRNORM is POLLOUT: it goes out as both. */
