@@ -11,10 +11,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
 #include "wire.h"
+
+#ifndef STATX_BASIC_STATS	/* a libc without statx(): the kernel's numbers */
+#define STATX_SIZE 0x200u
+#define STATX_BASIC_STATS 0x7ffu
+#define STATX_BTIME 0x800u
+#endif
 
 struct rc_opened {
 	uint64_t handle;

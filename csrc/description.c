@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdatomic.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -233,7 +232,7 @@ int rc_description_fill(struct rc_description *d, int fd)
 {
 	char link[32] = "/proc/self/fd/";
 	char *end = link + 14;
-	long buffer;
+	uint8_t *buffer;
 	int to, bad = 0;
 
 	if (d->filled)
@@ -247,12 +246,11 @@ int rc_description_fill(struct rc_description *d, int fd)
 	to = rc_sys_open(AT_FDCWD, link, O_RDWR | O_CLOEXEC, 0);
 	if (to < 0)
 		return to;
-	buffer = RC_SYS(SYS_mmap, NULL, PIECE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (buffer < 0 && buffer > -4096)
-		bad = (int)buffer;
+	buffer = rc_sys_map(PIECE);
+	if (!buffer)
+		bad = -ENOMEM;
 	if (!bad) {
-		bad = d->kind == RC_KIND_POSITIONED ? fill_positioned(d, to, (uint8_t *)buffer)
-						    : fill_stream(d, to, (uint8_t *)buffer);
+		bad = d->kind == RC_KIND_POSITIONED ? fill_positioned(d, to, buffer) : fill_stream(d, to, buffer);
 		RC_SYS(SYS_munmap, buffer, PIECE, 0, 0, 0, 0);
 	}
 	rc_sys_close(to);
