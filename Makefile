@@ -40,7 +40,7 @@ test: $(BUILT) $(TEST_PROGRAMS) ## the test suite; TESTS='tests/test_cli.py -k n
 	$(RUN)/python -m pytest -q $(TESTS)
 
 testinstalled: $(READY) ## sdist, wheel, a fresh venv: finds what the package forgets
-	$(RUN)/python -m pytest -q tests/test_package.py --installed
+	$(RUN)/python -m pytest -q tests/test_package.py
 
 check: $(BUILT) ## ruff, mypy, stale generated files, C analysers where there
 	@$(RUN)/python -c 'import ruff, mypy' 2>/dev/null || $(RUN)/pip install -q -e '.[check]' --no-build-isolation

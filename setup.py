@@ -18,6 +18,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 DEBUG, SANITIZE = (os.environ.get(name, "0") != "0" for name in ("REMOTEC_DEBUG", "REMOTEC_SANITIZE"))
 # Every csrc/*.c that isn't named here is the core, and is part of both.
@@ -42,6 +43,11 @@ def compiler() -> list[str]:
     return []
 
 
+def call(command: list[str]) -> None:
+    if subprocess.run(command).returncode:
+        raise CompileError("failed: " + shlex.join(command))
+
+
 class build(build_ext):
     def run(self) -> None:
         self.cc = compiler()
@@ -64,7 +70,7 @@ class build(build_ext):
             newest = max(headers, source.stat().st_mtime)
             if self.force or not result.exists() or result.stat().st_mtime <= newest:
                 command = [*self.cc, *CFLAGS, *SANITIZERS, *shlex.split(os.environ.get("CFLAGS", "")), "-c"]
-                subprocess.run([*command, str(source), "-o", str(result)], check=True)
+                call([*command, str(source), "-o", str(result)])
             return result
 
         fronts = {
@@ -83,7 +89,7 @@ class build(build_ext):
             flags = [*LDFLAGS, *shlex.split(os.environ.get("LDFLAGS", "")), "-Wl,--as-needed", "-ldl"]
             linked = target / (name + ".new")  # a running program may have the old one mapped
             inputs = [str(compiled[path]) for path in [*core, *front]]
-            subprocess.run([*self.cc, *kind, "-o", str(linked), *inputs, *flags], check=True)
+            call([*self.cc, *kind, "-o", str(linked), *inputs, *flags])
             linked.replace(target / name)
 
 
