@@ -87,7 +87,7 @@ class Client:
         self.stream.sendall(HEADER.build(len(payload), operation.code, 0, self.last_id, flags) + payload)
         return self.last_id
 
-    def receive(self) -> tuple[Any, bytes]:
+    def receive(self) -> tuple[Any, bytearray]:
         """The next reply's header and payload, whichever request it answers.
 
         Raises ConnectionResetError where the server closed, ProtocolError where the bytes are no reply.
@@ -108,7 +108,7 @@ class Client:
             raise error_of(header.error, payload)
         return operation.reply.parse(payload)
 
-    def _exactly(self, count: int) -> bytes:
+    def _exactly(self, count: int) -> bytearray:
         data = bytearray(count)
         view = memoryview(data)
         while view:
@@ -116,10 +116,10 @@ class Client:
             if not got:
                 raise ConnectionResetError(errno.ECONNRESET, "the server closed the connection")
             view = view[got:]
-        return bytes(data)
+        return data
 
 
-def error_of(code: int, name: bytes) -> OSError:
+def error_of(code: int, name: bytearray) -> OSError:
     """The OSError of an error reply; EIO for an errno that this machine doesn't have."""
     known = ERRNO_NAMES.get(code, "EIO")
     number = getattr(errno, known, errno.EIO)
