@@ -278,7 +278,7 @@ class Host:
     def __init__(self, loop: asyncio.AbstractEventLoop, options: ServeOptions, fast: Any) -> None:
         self.loop = loop
         self.options = options
-        engine = "uvloop and _fast" if fast else "pure Python"
+        engine = "_fast" if fast else "pure Python"
         self.server = Server(
             options.root, fast.HandleTable if fast else HandleTable, f"remotec {version()} ({engine})"
         )
@@ -411,14 +411,22 @@ async def serve(options: ServeOptions, fast: Any = None) -> None:
 
 
 def accelerated() -> "Optional[Any]":
-    """The _fast module where it and uvloop can be used, else None."""
+    """The _fast module where there is one, else None."""
     try:
-        import uvloop  # noqa: F401
-
         from . import _fast
     except ImportError:
         return None
     return _fast
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's where it can be had (an architecture may lack it), else asyncio's: both drive _fast."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
 
 
 def raise_descriptor_limit() -> None:
@@ -434,12 +442,7 @@ def main_loop(options: ServeOptions) -> int:
     """Runs the server to its end; 0."""
     raise_descriptor_limit()
     fast = None if options.pure else accelerated()
-    if fast:
-        import uvloop
-
-        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    else:
-        loop = asyncio.new_event_loop()
+    loop = new_loop() if fast else asyncio.new_event_loop()
     try:
         asyncio.set_event_loop(loop)
         loop.run_until_complete(serve(options, fast))

@@ -23,22 +23,27 @@ class Architecture(NamedTuple):
 
     @property
     def sysroot(self) -> Path:
-        """Where the dynamic linker and libc of its programs are."""
-        if self.debian and self.qemu:
-            return CACHE / self.name / "root"
-        return Path("/usr") / self.triplet
+        """Where the dynamic linker and libc of its programs are: its packages' once unpacked, or the toolchain's."""
+        return self.packages if self.packages.exists() else Path("/usr") / self.triplet
+
+    @property
+    def packages(self) -> Path:
+        return CACHE / self.name / "root"
 
     @property
     def emulator(self) -> "list[str]":
         """The command that goes before a program of this architecture."""
-        return [f"qemu-{self.qemu}", "-L", str(self.sysroot)] if self.qemu else []
+        if self.qemu:
+            return [f"qemu-{self.qemu}", "-L", str(self.sysroot)]
+        if self.name == "i386" and self.packages.exists():
+            folders = [self.packages / "lib" / "i386-linux-gnu", self.packages / "usr/lib/i386-linux-gnu"]
+            return [str(folders[0] / "ld-linux.so.2"), "--library-path", ":".join(map(str, folders))]
+        return []
 
     def missing(self) -> "Optional[str]":
         """Why nothing can be run for it here."""
-        for command in [self.compiler, *self.emulator[:1]]:
-            if not shutil.which(command):
-                return f"no {command}"
-        return None
+        wanted = [self.compiler, *([f"qemu-{self.qemu}"] if self.qemu else [])]
+        return next((f"no {command}" for command in wanted if not shutil.which(command)), None)
 
 
 ARCHITECTURES = {

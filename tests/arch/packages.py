@@ -17,6 +17,7 @@ from .architectures import CACHE, Architecture
 PROGRAMS = "coreutils findutils grep tar dash bash sed gawk sqlite3".split()
 PYTHON = ["python3", "libpython3.11-dev"]
 EXTRA = {"s390x": PYTHON, "armhf": ["python3"], "i386": ["python3"], "arm64": ["python3-minimal"]}
+PYTHON_OF = {name: "usr/bin/python3.11" for name in EXTRA}  # in its directory
 
 
 class Unavailable(Exception):
@@ -33,7 +34,7 @@ def debian_sources() -> "list[Path]":
 def prepare(architecture: Architecture) -> Path:
     """Unpacks the architecture's packages once; the directory they are in."""
     home = CACHE / architecture.name
-    root = home / "root"
+    root = architecture.packages
     wanted = PROGRAMS + EXTRA.get(architecture.name, [])
     stamp = home / "packages"
     text = hashlib.sha256(" ".join(wanted).encode()).hexdigest()
