@@ -80,8 +80,11 @@ static void parse(int count, char **arguments)
 	options.command = arguments + optind;
 	if (!options.server || !options.library || !*options.command)
 		fail("usage: remotec-run --server ADDR --library PATH [OPTION]… -- COMMAND [ARG]…");
-	if (strcmp(options.tier, "preload"))
-		fail("--tier %s: this version has the preload tier only", options.tier);
+	if (!strcmp(options.tier, "supervisor"))
+		fail("--tier supervisor: this version has the preload tier only");
+	if (!strcmp(options.tier, "both"))
+		fputs("remotec: this version has no supervisor tier: going on with the preload tier alone\n", stderr);
+	options.tier = "preload";
 }
 
 /* --------------------------------------------------------------------------------------------- environment */

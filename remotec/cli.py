@@ -192,7 +192,7 @@ examples:
     except UsageError as error:
         return _fail("run", str(error), FAILED)
     for name, value in (
-        ("--tier", options.tier or "both"),
+        ("--tier", options.tier),
         ("--local", local),
         ("--remote", remote),
         ("--timeout", options.timeout),
