@@ -58,7 +58,8 @@ static _Atomic uintptr_t *entry_of(int fd, bool make)
 
 static bool same(const struct rc_description *d, uint64_t ino, uint32_t dev_major, uint32_t dev_minor)
 {
-	return __atomic_load_n(&d->slot, __ATOMIC_ACQUIRE) == LIVE && d->ino == ino && d->dev_major == dev_major && d->dev_minor == dev_minor;
+	return __atomic_load_n(&d->slot, __ATOMIC_ACQUIRE) == LIVE && d->ino == ino &&
+	       d->dev_major == dev_major && d->dev_minor == dev_minor;
 }
 
 static struct rc_description *find(const struct rc_placeholder *p)
@@ -200,29 +201,65 @@ bool rc_fdtable_close(int fd, uint64_t *handle)
 	return last;
 }
 
-void rc_fdtable_share_all(void (*report)(int fd, uint64_t handle))
+void rc_fdtable_close_range(unsigned first, unsigned last, void (*closed)(uint64_t handle))
+{
+	unsigned end = RC_FDTABLE_DIRECT + CHUNK * CHUNKS;
+
+	for (unsigned fd = first; fd <= last && fd < end; fd++) {
+		_Atomic uintptr_t *entry = entry_of((int)fd, false);
+		uint64_t handle;
+
+		if (!entry)
+			fd |= CHUNK - 1;	/* chunks begin at multiples of CHUNK */
+		else if (atomic_load_explicit(entry, memory_order_relaxed) <= RC_FD_LOCAL)
+			atomic_store_explicit(entry, RC_FD_UNKNOWN, memory_order_relaxed);
+		else if (rc_fdtable_close((int)fd, &handle))
+			closed(handle);
+	}
+}
+
+/* False where another process was told of it already. */
+static bool share(int fd, struct rc_description *d, void (*report)(int fd, uint64_t handle))
+{
+	if (d->shared)
+		return false;
+	d->shared = true;
+	atomic_fetch_sub(&unshared, 1);
+	if (report)
+		report(fd, d->handle);
+	return true;
+}
+
+void rc_fdtable_share(int fd, void (*report)(int fd, uint64_t handle))
+{
+	struct rc_description *d = rc_fdtable_get(fd);
+
+	if (d && share(fd, d, report))
+		rc_call_share(&d->handle, 1);
+}
+
+bool rc_fdtable_share_all(void (*report)(int fd, uint64_t handle), bool over_exec)
 {
 	uint64_t handles[256];
 	size_t count = 0;
+	bool any = false;
 
-	if (atomic_load(&unshared) == 0)
-		return;
+	if (atomic_load(&slots_used) == 0)
+		return false;
 	for (int fd = 0; fd < RC_FDTABLE_DIRECT + CHUNK * CHUNKS; fd++) {
 		_Atomic uintptr_t *entry = entry_of(fd, false);
 		uintptr_t value = entry ? atomic_load_explicit(entry, memory_order_relaxed) : 0;
-		struct rc_description *d = (struct rc_description *)value;
 
 		if (!entry) {
 			fd |= CHUNK - 1;
 			continue;
 		}
-		if (value <= RC_FD_LOCAL || d->shared)
+		if (value <= RC_FD_LOCAL || (over_exec && (rc_sys_fcntl(fd, F_GETFD, 0) & FD_CLOEXEC)))
 			continue;
-		d->shared = true;
-		atomic_fetch_sub(&unshared, 1);
-		if (report)
-			report(fd, d->handle);
-		handles[count++] = d->handle;
+		any = true;
+		if (!share(fd, (struct rc_description *)value, report))
+			continue;
+		handles[count++] = ((struct rc_description *)value)->handle;
 		if (count == 256) {
 			rc_call_share(handles, count);
 			count = 0;
@@ -230,6 +267,7 @@ void rc_fdtable_share_all(void (*report)(int fd, uint64_t handle))
 	}
 	if (count)
 		rc_call_share(handles, count);
+	return any;
 }
 
 void rc_fdtable_after_fork(void)
@@ -237,6 +275,9 @@ void rc_fdtable_after_fork(void)
 	unsigned used = atomic_load(&slots_used);
 
 	atomic_store(&owner, rc_sys_getpid());
-	for (unsigned i = 0; i < used; i++)
+	for (unsigned i = 0; i < used; i++) {
 		slots[i].lock = 0;
+		slots[i].shared = true;		/* also what another thread opened while we forked */
+	}
+	atomic_store(&unshared, 0);
 }

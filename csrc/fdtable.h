@@ -41,8 +41,13 @@ int rc_fdtable_insert(int fd, const struct rc_placeholder *placeholder);
 /* The program is about to close fd: true where this was the last descriptor of a handle that only this process had, which
  * is then ours to CLOSE (*handle) once the kernel's close has been done. */
 bool rc_fdtable_close(int fd, uint64_t *handle);
-/* Every handle may be in another process from now on; reports each that was not shared before. */
-void rc_fdtable_share_all(void (*report)(int fd, uint64_t handle));
+/* The same for a whole range, which needs no look at what was never used: each such handle goes to `closed`. */
+void rc_fdtable_close_range(unsigned first, unsigned last, void (*closed)(uint64_t handle));
+/* Every handle may be in another process from now on; reports each that was not shared before.  over_exec: only those
+ * that an exec keeps.  Whether there are any at all. */
+bool rc_fdtable_share_all(void (*report)(int fd, uint64_t handle), bool over_exec);
+/* One of them: its descriptor is being sent away. */
+void rc_fdtable_share(int fd, void (*report)(int fd, uint64_t handle));
 void rc_fdtable_after_fork(void);
 
 #endif

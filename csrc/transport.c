@@ -287,6 +287,17 @@ bool rc_transport_owns(int fd)
 	return false;
 }
 
+int rc_transport_next(int from)
+{
+	int next = -1;
+
+	for (size_t i = 0; i < POOL; i++)
+		if (atomic_load(&pool[i].state) != EMPTY && pool[i].fd >= from && (next < 0 || pool[i].fd < next) &&
+		    rc_transport_owns(pool[i].fd))
+			next = pool[i].fd;
+	return next;
+}
+
 void rc_transport_after_fork(void)
 {
 	for (size_t i = 0; i < POOL; i++) {

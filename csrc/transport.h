@@ -62,6 +62,8 @@ extern struct rc_counters rc_counters;
 
 /* Is this descriptor one of our sockets?  (The program may not close or use it.) */
 bool rc_transport_owns(int fd);
+/* The lowest such number at or above `from`, or -1. */
+int rc_transport_next(int from);
 /* The lowest number that our sockets take. */
 int rc_transport_floor(void);
 /* After fork, in the child: forget the parent's connections (its descriptors are closed here). */

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The preload tier: starts, decides for each wrapped call which side serves it, and expands the table.
+ * What is done for a remote file stands in preload_file.c and its neighbours.
+ */
+#include "preload.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "protocol.h"
+#include "translate.h"
+#include "transport.h"
+
+/* ------------------------------------------------------------------------------------ the next definitions */
+
+#define FD(type, name, params, args, fd, remote) type (*rc_next_##name) params;
+#define PATH(type, name, params, args, dirfd, path, flags, remote) type (*rc_next_##name) params;
+#define RAW_PATH(type, name, params, args, dirfd, path, flags, raw, remote) type (*rc_next_##name) params;
+#define OWN(type, name, params) type (*rc_next_##name) params;
+#include "wrappers.h"
+#undef FD
+#undef PATH
+#undef RAW_PATH
+#undef OWN
+
+#define SLOT(name) { #name, (void **)(void *)&rc_next_##name },
+static const struct {
+	const char *name;
+	void **next;
+} wrapped[] = {
+#define FD(type, name, params, args, fd, remote) SLOT(name)
+#define PATH(type, name, params, args, dirfd, path, flags, remote) SLOT(name)
+#define RAW_PATH(type, name, params, args, dirfd, path, flags, raw, remote) SLOT(name)
+#define OWN(type, name, params) SLOT(name)
+#include "wrappers.h"
+#undef FD
+#undef PATH
+#undef RAW_PATH
+#undef OWN
+};
+
+/* Stands in for what this libc hasn't got. */
+static long absent(void)
+{
+	errno = ENOSYS;
+	return -1;
+}
+
+void *rc_resolve(const char *name)
+{
+	void *found = dlsym(RTLD_NEXT, name);
+
+	return found ? found : (void *)absent;
+}
+
+/* ------------------------------------------------------------------------------------------------ starting */
+
+_Atomic int rc_state;
+bool rc_raw;
+
+void rc_in_child(void)
+{
+	rc_transport_after_fork();
+	rc_fdtable_after_fork();
+}
+
+static void before_fork(void)
+{
+	rc_share_all(false);
+}
+
+bool rc_start(void)
+{
+	int cold = RC_COLD, saved = errno;
+
+	if (!atomic_compare_exchange_strong(&rc_state, &cold, RC_STARTING))
+		return cold == RC_READY;
+	for (size_t i = 0; i < sizeof wrapped / sizeof *wrapped; i++)
+		if (!*wrapped[i].next)
+			*wrapped[i].next = rc_resolve(wrapped[i].name);
+	rc_config_load(environ);
+	rc_report_start(rc_config.debug);
+	rc_fdtable_start();
+	rc_transport_prepare();
+	rc_raw = RC_HAVE_RAW && rc_config.supervised && rc_stub_install() == 0;
+	rc_process_start(environ);
+	pthread_atfork(before_fork, NULL, rc_in_child);
+	atomic_store(&rc_state, RC_READY);
+	if (rc_config.problem)
+		rc_debug("remotec: %s", rc_config.problem);
+	rc_stdio_start();
+	errno = saved;
+	return true;
+}
+
+__attribute__((constructor)) static void start_early(void)
+{
+	rc_ready();
+}
+
+/* -------------------------------------------------------------------------------------------------- routes */
+
+/* Whether a relative path without ".." could lead from a local directory to a remote one: its first component would have
+ * to be one of a remote prefix.  Saves asking the kernel for the directory's name. */
+static bool may_lead_away(const char *path)
+{
+	size_t length = strcspn(path, "/");
+
+	if (rc_config.routes.default_remote || strstr(path, ".."))
+		return true;
+	for (size_t i = 0; i < rc_config.routes.count; i++) {
+		const char *at = rc_config.routes.rules[i].prefix;
+
+		if (!rc_config.routes.rules[i].remote)
+			continue;
+		if (!*at || (length == 1 && *path == '.'))
+			return true;
+		while (*at) {
+			at++;
+			if (!strncmp(at, path, length) && (at[length] == '/' || !at[length]))
+				return true;
+			at += strcspn(at, "/");
+		}
+	}
+	return false;
+}
+
+static bool name_of(int dirfd, char *base, size_t size)
+{
+	char link[32], *at = link + sizeof link;
+	ssize_t length;
+
+	if (dirfd == AT_FDCWD)
+		return RC_SYS(SYS_getcwd, base, size, 0, 0, 0, 0) > 0 && base[0] == '/';
+	if (dirfd < 0)
+		return false;
+	*--at = '\0';
+	do
+		*--at = (char)('0' + dirfd % 10);
+	while (dirfd /= 10);
+	at -= sizeof "/proc/self/fd/" - 1;
+	memcpy(at, "/proc/self/fd/", sizeof "/proc/self/fd/" - 1);
+	length = rc_sys_readlink(AT_FDCWD, at, base, size - 1);
+	if (length <= 0)
+		return false;
+	base[length] = '\0';
+	return base[0] == '/';
+}
+
+static int from_descriptor(struct rc_target *t, const struct rc_description *d, int fd, const char *path)
+{
+	t->fd = fd;
+	t->at = (struct rc_location){ d->handle, path };
+	return d->handle == RC_NO_HANDLE ? -EBADF : 1;	/* another session's: its server is not ours to ask */
+}
+
+/* /dev/stdin, /proc/self/fd/N: 0 where N is local, 1 where it's a placeholder, -1: not such a name. */
+static int find_descriptor(struct rc_target *t, int flags)
+{
+	struct rc_description *d;
+	char folded[64];
+	int fd;
+
+	if ((strncmp(t->given, "/dev/", 5) && strncmp(t->given, "/proc/", 6)) ||
+	    rc_path_fold("/", t->given, folded, sizeof folded) < 0)
+		return -1;
+	fd = rc_route_descriptor(folded, rc_sys_getpid());
+	if (fd < 0)
+		return -1;
+	d = flags & AT_SYMLINK_NOFOLLOW ? NULL : rc_fdtable_get(fd);
+	if (!d)
+		return 0;
+	t->extra = AT_EMPTY_PATH;
+	return from_descriptor(t, d, fd, "");
+}
+
+int rc_locate(int dirfd, const char *path, int flags, struct rc_target *t)
+{
+	ssize_t length = path || !(flags & AT_EMPTY_PATH) ? rc_copy_string(t->given, path, sizeof t->given) : 0;
+	struct rc_description *d = NULL;
+	char base[RC_PATH_MAX] = "/";
+	int result;
+
+	if (length < 0)
+		return 0;		/* EFAULT or ENAMETOOLONG: the kernel says it */
+	t->given[length] = '\0';
+	t->extra = 0;
+	t->fd = -1;
+	t->by_default = false;
+	if (t->given[0] != '/' && dirfd != AT_FDCWD)
+		d = rc_fdtable_get(dirfd);
+	if (!length && !(flags & AT_EMPTY_PATH))
+		return 0;		/* ENOENT, whatever dirfd is */
+	if (d)
+		return from_descriptor(t, d, dirfd, t->given);
+	if (!length)
+		return 0;
+	if (t->given[0] == '/') {
+		result = find_descriptor(t, flags);
+		if (result != -1)
+			return result;
+	} else if (!may_lead_away(t->given) || !name_of(dirfd, base, sizeof base)) {
+		return 0;
+	}
+	result = rc_route_path(&rc_config.routes, base, t->given, &t->route);
+	if (result < 0)
+		return rc_config.routes.default_remote ? result : 0;
+	t->at = (struct rc_location){ RC_NO_HANDLE, t->route.path };
+	t->by_default = !t->route.rule;
+	return t->route.side == RC_REMOTE;
+}
+
+int rc_refuse(const char *call, int fd, int error)
+{
+	rc_debug("%s() on remote fd %d: %s", call, fd, rc_errno_name(-error));
+	return error;
+}
+
+int rc_refuse_path(const char *call, const struct rc_target *t, int error)
+{
+	rc_debug("%s() on remote file %s: %s", call, t->given, rc_errno_name(-error));
+	return error;
+}
+
+/* ------------------------------------------------------------------------------------- the table, expanded */
+
+#define RC_OPEN_AT(flags) ((flags) & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0)
+
+#define FD(type, name, params, args, fd, remote) \
+	RC_EXPORT type name params \
+	{ \
+		struct rc_description *d; \
+		if (!rc_ready()) \
+			return rc_pass_##name() args; \
+		d = rc_fdtable_get(fd); \
+		if (__builtin_expect(!d, 1)) \
+			return rc_next_##name args; \
+		return (type)rc_finish(remote); \
+	}
+#define PATH_WITH(type, name, params, args, dirfd, path, flags, local, remote) \
+	RC_EXPORT type name params \
+	{ \
+		struct rc_target t; \
+		int side; \
+		if (!rc_ready()) \
+			return rc_pass_##name() args; \
+		side = rc_locate(dirfd, path, flags, &t); \
+		if (side == 0) \
+			local; \
+		return (type)rc_finish(side < 0 ? side : remote); \
+	}
+#define PATH(type, name, params, args, dirfd, path, flags, remote) \
+	PATH_WITH(type, name, params, args, dirfd, path, flags, return rc_next_##name args, remote)
+#if RC_HAVE_RAW
+#define RAW_PATH(type, name, params, args, dirfd, path, flags, raw, remote) \
+	PATH_WITH(type, name, params, args, dirfd, path, flags, \
+		  return rc_raw ? (type)rc_finish(RC_SYS raw) : rc_next_##name args, remote)
+#else
+#define RAW_PATH(type, name, params, args, dirfd, path, flags, raw, remote) \
+	PATH(type, name, params, args, dirfd, path, flags, remote)
+#endif
+#define OWN(type, name, params)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wnonnull-compare"
+#include "wrappers.h"
+#pragma GCC diagnostic pop
+
+/* --------------------------------------------------------- open: variadic, so that the table can't spell them */
+
+/* The mode is there only with these flags. */
+#define MODE_OF(flags, last) \
+	unsigned mode = 0; \
+	if ((flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE) { \
+		va_list arguments; \
+		va_start(arguments, last); \
+		mode = va_arg(arguments, unsigned); \
+		va_end(arguments); \
+	}
+
+#ifdef O_LARGEFILE
+#define LARGE O_LARGEFILE
+#else
+#define LARGE 0
+#endif
+
+#define OPEN(name, flag, dirfd, params, last, args) \
+	RC_EXPORT int name params \
+	{ \
+		struct rc_target t; \
+		int side; \
+		MODE_OF(flags, last) \
+		if (!rc_ready()) \
+			return rc_pass_##name() args; \
+		side = rc_locate(dirfd, path, RC_OPEN_AT(flags), &t); \
+		if (side == 0) \
+			return rc_raw ? (int)rc_finish(rc_sys_open(dirfd, path, flags | (flag), mode)) \
+				      : rc_next_##name args; \
+		return (int)rc_finish(side < 0 ? side : rc_remote_open(&t, flags, mode, 0)); \
+	}
+OPEN(open, 0, AT_FDCWD, (const char *path, int flags, ...), flags, (path, flags, mode))
+OPEN(openat, 0, dirfd, (int dirfd, const char *path, int flags, ...), flags, (dirfd, path, flags, mode))
+#ifdef __GLIBC__
+OPEN(open64, LARGE, AT_FDCWD, (const char *path, int flags, ...), flags, (path, flags, mode))
+OPEN(openat64, LARGE, dirfd, (int dirfd, const char *path, int flags, ...), flags, (dirfd, path, flags, mode))
+OPEN(__open, 0, AT_FDCWD, (const char *path, int flags, ...), flags, (path, flags, mode))
+OPEN(__open64, LARGE, AT_FDCWD, (const char *path, int flags, ...), flags, (path, flags, mode))
+#endif
+
+/* ------------------------------------------------------------------------------------------- not there yet */
+
+RC_EXPORT DIR *opendir(const char *path)
+{
+	struct rc_target t;
+	int side;
+
+	if (!rc_ready())
+		return rc_pass_opendir()(path);
+	side = rc_locate(AT_FDCWD, path, 0, &t);
+	if (side == 0)
+		return rc_next_opendir(path);
+	rc_finish(side < 0 ? side : rc_refuse_path("opendir", &t, -ENOSYS));
+	return NULL;
+}
+
+RC_EXPORT DIR *fdopendir(int fd)
+{
+	if (!rc_ready())
+		return rc_pass_fdopendir()(fd);
+	if (!rc_fdtable_get(fd))
+		return rc_next_fdopendir(fd);
+	rc_finish(rc_refuse("fdopendir", fd, -ENOSYS));
+	return NULL;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the preload tier's files share.
+ *
+ * wrappers.h is the table of the wrapped functions.  Its expansion in preload.c is the only place where a result becomes -1
+ * and errno; everything below returns a value >= 0 or -errno.  A family of functions is a preload_*.c file with its
+ * functions declared here, and rows in the table.
+ *
+ * Our own code never calls a wrapped function by name: core code makes raw system calls, and the next definition of `name`
+ * is rc_next_name.
+ */
+#ifndef RC_PRELOAD_H
+#define RC_PRELOAD_H
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <utime.h>
+
+#include "calls.h"
+#include "config.h"
+#include "description.h"
+#include "fdtable.h"
+#include "report.h"
+#include "route.h"
+#include "sys.h"
+
+struct statx;
+
+#define RC_EXPORT __attribute__((visibility("default")))
+
+/* Under a supervisor local calls go through the stub page, which its filter lets pass; only where the kernel's structures
+ * are libc's. */
+#if (defined(__x86_64__) && !defined(__ILP32__)) || defined(__aarch64__)
+#define RC_HAVE_RAW 1
+#else
+#define RC_HAVE_RAW 0
+#endif
+extern bool rc_raw;
+
+/* ---------------------------------------------------------------------------------------------- starting */
+
+enum { RC_COLD, RC_STARTING, RC_READY };
+extern _Atomic int rc_state;
+
+/* False while we start ourselves: what is called then (by the resolver, by an allocator) is local. */
+bool rc_start(void);
+static inline bool rc_ready(void)
+{
+	return __builtin_expect(atomic_load_explicit(&rc_state, memory_order_acquire) == RC_READY, 1) || rc_start();
+}
+
+void *rc_resolve(const char *name);
+
+/* The next definitions.  rc_pass_x is for use before RC_READY, when rc_next_x may not be there yet. */
+#define NEXT_OF(type, name, params) \
+	extern type (*rc_next_##name) params; \
+	static inline __typeof__(&*rc_next_##name) rc_pass_##name(void) \
+	{ \
+		if (!rc_next_##name) \
+			rc_next_##name = (__typeof__(rc_next_##name))rc_resolve(#name); \
+		return rc_next_##name; \
+	}
+#define FD(type, name, params, args, fd, remote) NEXT_OF(type, name, params)
+#define PATH(type, name, params, args, dirfd, path, flags, remote) NEXT_OF(type, name, params)
+#define RAW_PATH(type, name, params, args, dirfd, path, flags, raw, remote) NEXT_OF(type, name, params)
+#define OWN(type, name, params) NEXT_OF(type, name, params)
+#include "wrappers.h"
+#undef FD
+#undef PATH
+#undef RAW_PATH
+#undef OWN
+
+static inline int64_t rc_finish(int64_t result)
+{
+	if (result >= 0)
+		return result;
+	errno = (int)-result;
+	return -1;
+}
+
+/* -------------------------------------------------------------------------------------------------- paths */
+
+struct rc_target {
+	struct rc_location at;
+	int extra;			/* AT_EMPTY_PATH where the path named one of our own descriptors */
+	int fd;				/* the placeholder that the path starts from or names; -1: none */
+	bool by_default;		/* no rule named it: remote because nothing else is said */
+	char given[RC_PATH_MAX];	/* the program's own words */
+	struct rc_route route;
+};
+
+/* 0: local (the kernel says EFAULT and the like); 1: remote, *target filled; -errno.
+ * flags: AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH matter. */
+int rc_locate(int dirfd, const char *path, int flags, struct rc_target *target);
+
+/* What isn't there for a remote file: the errno, and a debug line that says so. */
+int rc_refuse(const char *call, int fd, int error);
+int rc_refuse_path(const char *call, const struct rc_target *t, int error);
+
+/* ----------------------------------------------------------------------- files: preload.c, preload_file.c */
+
+int rc_remote_open(const struct rc_target *t, int flags, unsigned mode, uint64_t resolve);
+/* A descriptor for a handle that the server has just given; closes the handle where none can be had. */
+int rc_remote_adopt(const struct rc_opened *opened, int flags);
+ssize_t rc_remote_read(struct rc_description *d, int fd, void *buffer, size_t count);
+ssize_t rc_remote_readv(struct rc_description *d, int fd, const struct iovec *parts, int count);
+ssize_t rc_remote_pread(struct rc_description *d, int fd, void *buffer, size_t count, int64_t offset);
+ssize_t rc_remote_preadv(struct rc_description *d, int fd, const struct iovec *parts, int count, int64_t offset);
+ssize_t rc_remote_preadv2(struct rc_description *d, int fd, const struct iovec *parts, int count, int64_t offset,
+			  int flags);
+int64_t rc_remote_lseek(struct rc_description *d, int fd, int64_t offset, int whence, bool narrow);
+
+/* `put` writes the attributes to the program's buffer in one of its forms. */
+typedef int rc_put_stat(const struct rc_stat *from, void *to);
+rc_put_stat rc_put_struct_stat, rc_put_struct_stat64, rc_put_struct_statx;
+int rc_remote_fstat(struct rc_description *d, int fd, rc_put_stat *put, void *to);
+int rc_remote_stat(const char *call, const struct rc_target *t, int flags, rc_put_stat *put, void *to);
+int rc_remote_statx(const struct rc_target *t, int flags, unsigned mask, void *to);
+int rc_remote_access(const char *call, const struct rc_target *t, int mode, int flags);
+ssize_t rc_remote_getxattr(const char *call, const struct rc_target *t, int flags, const char *name, void *value,
+			   size_t size);
+ssize_t rc_remote_fgetxattr(struct rc_description *d, int fd, const char *name, void *value, size_t size);
+ssize_t rc_remote_listxattr(const char *call, const struct rc_target *t, int flags, char *names, size_t size);
+ssize_t rc_remote_flistxattr(struct rc_description *d, int fd, char *names, size_t size);
+ssize_t rc_remote_readlink(const struct rc_target *t, char *target, size_t size);
+int rc_remote_ioctl(struct rc_description *d, int fd, unsigned long request, void *argument);
+int rc_remote_advise(struct rc_description *d, int fd, int64_t offset, int64_t length, int advice);
+
+/* --------------------------------------------------------------------- changes, all refused: preload_change.c */
+
+/* As a read-only mount refuses: what Linux finds before it asks whether it may write comes first. */
+int rc_change_existing(const char *call, const struct rc_target *t, int flags);	/* chmod, utimes, setxattr … */
+int rc_change_size(const struct rc_target *t);					/* truncate */
+int rc_change_new(const char *call, const struct rc_target *t);			/* mkdir, symlink, mknod */
+int rc_change_entry(const char *call, const struct rc_target *t);		/* unlink, rmdir */
+int rc_rename(int old_dirfd, const char *old, int new_dirfd, const char *new_path);	/* 1: both are local */
+int rc_link(int old_dirfd, const char *old, int new_dirfd, const char *new_path, int flags);	/* 1: both are local */
+
+/* -------------------------------------------------------------------------- processes: preload_process.c */
+
+void rc_process_start(char *const *environment);
+void rc_share_all(bool over_exec);
+void rc_in_child(void);
+void rc_share_in_message(const struct msghdr *message);
+void rc_forget_in_message(const struct msghdr *message);
+
+/* ---------------------------------------------------------------------------- streams: preload_stdio.c */
+
+void rc_stdio_start(void);
+
+#endif

@@ -1,0 +1,726 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The preload tier's remote files: what the table's rows do for a path or descriptor that is remote, and the functions
+ * that need more than a row.  The program's pointers are only followed where a bad one gives EFAULT.
+ */
+#include "preload.h"
+
+#include <limits.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "protocol.h"
+#include "translate.h"
+#include "transport.h"
+
+/* ---------------------------------------------------------------------------------------------------- open */
+
+/* Where the placeholder may go: with a filter below us the number tells remote from local, except that shells and
+ * daemons count on 0, 1 and 2 being the lowest free ones. */
+static int lowest_number(void)
+{
+	if (rc_config.supervised)
+		for (int fd = 0; fd < 3; fd++)
+			if (rc_sys_fcntl(fd, F_GETFD, 0) == -EBADF)
+				return 0;
+	return rc_config.fd_shift;
+}
+
+int rc_remote_adopt(const struct rc_opened *opened, int flags)
+{
+	struct rc_placeholder made;
+	int fd = rc_placeholder_create(opened->handle, opened->kind, flags, lowest_number(), &made);
+
+	if (fd < 0) {
+		rc_call_close(opened->handle);
+		return fd;
+	}
+	if (rc_fdtable_insert(fd, &made) < 0) {
+		rc_sys_close(fd);
+		rc_call_close(opened->handle);
+		return -ENFILE;
+	}
+	return fd;
+}
+
+int rc_remote_open(const struct rc_target *t, int flags, unsigned mode, uint64_t resolve)
+{
+	struct rc_opened opened;
+	int result;
+
+	rc_debug("open() on remote file %s", t->given);
+	result = rc_call_open(t->at, flags, mode, resolve, NULL, 0, &opened);
+	if (!result)
+		result = rc_remote_adopt(&opened, flags);
+	if (result < 0)
+		rc_debug("failed opening %s: %s", t->given, rc_errno_name(-result));
+	else
+		rc_debug("opened %s, local %d, remote %llu", t->given, result, (unsigned long long)opened.handle);
+	return result;
+}
+
+/* ---------------------------------------------------------------------------------------------------- read */
+
+ssize_t rc_remote_read(struct rc_description *d, int fd, void *buffer, size_t count)
+{
+	struct iovec part = { buffer, count };
+
+	rc_debug("read() %zd bytes on remote fd %d", count, fd);
+	return rc_description_read(d, fd, &part, 1);
+}
+
+ssize_t rc_remote_pread(struct rc_description *d, int fd, void *buffer, size_t count, int64_t offset)
+{
+	struct iovec part = { buffer, count };
+
+	rc_debug("pread() %zd bytes at %lld on remote fd %d", count, (long long)offset, fd);
+	return rc_description_pread(d, fd, &part, 1, offset);
+}
+
+/* The program's vector, copied to where it can be trusted. */
+#define COPY_OF(parts, count) \
+	int room = count < 0 || count > IOV_MAX ? 0 : count; \
+	struct iovec copy[room + 1]; \
+	if (room && rc_copy_in(copy, parts, (size_t)room * sizeof *copy) < 0) \
+		return -EFAULT
+
+ssize_t rc_remote_readv(struct rc_description *d, int fd, const struct iovec *parts, int count)
+{
+	COPY_OF(parts, count);
+	rc_debug("readv() %d buffers on remote fd %d", count, fd);
+	return rc_description_read(d, fd, copy, count);
+}
+
+ssize_t rc_remote_preadv(struct rc_description *d, int fd, const struct iovec *parts, int count, int64_t offset)
+{
+	COPY_OF(parts, count);
+	rc_debug("preadv() %d buffers at %lld on remote fd %d", count, (long long)offset, fd);
+	return rc_description_pread(d, fd, copy, count, offset);
+}
+
+#ifndef RWF_HIPRI
+#define RWF_HIPRI 1
+#endif
+
+ssize_t rc_remote_preadv2(struct rc_description *d, int fd, const struct iovec *parts, int count, int64_t offset,
+			  int flags)
+{
+	if (flags & ~RWF_HIPRI)		/* RWF_NOWAIT: as a file system says that can't promise it */
+		return -EOPNOTSUPP;
+	return offset == -1 ? rc_remote_readv(d, fd, parts, count) : rc_remote_preadv(d, fd, parts, count, offset);
+}
+
+int64_t rc_remote_lseek(struct rc_description *d, int fd, int64_t offset, int whence, bool narrow)
+{
+	int64_t result;
+
+	rc_debug("lseek() offset %lld from %d on remote fd %d", (long long)offset, whence, fd);
+	result = rc_description_lseek(d, fd, offset, whence);
+	return narrow && result > INT32_MAX ? -EOVERFLOW : result;
+}
+
+/* Under a supervisor 0, 1 and 2 are notified, which a read of a local pipe needn't wait for; but libc's own call is where a
+ * thread can be cancelled, so only where there are no threads. */
+static bool single_threaded(void)
+{
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 32)
+	extern char __libc_single_threaded __attribute__((weak));
+
+	return &__libc_single_threaded && __libc_single_threaded;
+#else
+	return false;
+#endif
+}
+
+#define READ(name) \
+	RC_EXPORT ssize_t name(int fd, void *buffer, size_t count) \
+	{ \
+		struct rc_description *d; \
+		if (!rc_ready()) \
+			return rc_pass_##name()(fd, buffer, count); \
+		d = rc_fdtable_get(fd); \
+		if (__builtin_expect(!d, 1)) { \
+			if (__builtin_expect(rc_raw, 0) && fd < 3 && single_threaded()) \
+				return rc_finish(RC_SYS(SYS_read, fd, buffer, count, 0, 0, 0)); \
+			return rc_next_##name(fd, buffer, count); \
+		} \
+		return rc_finish(rc_remote_read(d, fd, buffer, count)); \
+	}
+READ(read)
+READ(__read)
+
+RC_EXPORT ssize_t readv(int fd, const struct iovec *parts, int count)
+{
+	struct rc_description *d;
+
+	if (!rc_ready())
+		return rc_pass_readv()(fd, parts, count);
+	d = rc_fdtable_get(fd);
+	if (!d && rc_raw && fd < 3 && single_threaded())
+		return rc_finish(RC_SYS(SYS_readv, fd, parts, count, 0, 0, 0));
+	return d ? rc_finish(rc_remote_readv(d, fd, parts, count)) : rc_next_readv(fd, parts, count);
+}
+
+/* The checked forms: an overflow is libc's to report. */
+RC_EXPORT ssize_t __read_chk(int fd, void *buffer, size_t count, size_t size)
+{
+	struct rc_description *d;
+
+	if (!rc_ready())
+		return rc_pass___read_chk()(fd, buffer, count, size);
+	d = rc_fdtable_get(fd);
+	return d && count <= size ? rc_finish(rc_remote_read(d, fd, buffer, count))
+				  : rc_next___read_chk(fd, buffer, count, size);
+}
+
+#define PREAD_CHECKED(name, offset_type) \
+	RC_EXPORT ssize_t name(int fd, void *buffer, size_t count, offset_type offset, size_t size) \
+	{ \
+		struct rc_description *d; \
+		if (!rc_ready()) \
+			return rc_pass_##name()(fd, buffer, count, offset, size); \
+		d = rc_fdtable_get(fd); \
+		return d && count <= size ? rc_finish(rc_remote_pread(d, fd, buffer, count, offset)) \
+					  : rc_next_##name(fd, buffer, count, offset, size); \
+	}
+PREAD_CHECKED(__pread_chk, off_t)
+#ifdef __GLIBC__
+PREAD_CHECKED(__pread64_chk, off64_t)
+#endif
+
+/* ---------------------------------------------------------------------------------------------- attributes */
+
+/* The kernel's structure, which doesn't differ between machines; libc's may know fewer of its fields. */
+struct kernel_statx {
+	uint32_t mask, blksize;
+	uint64_t attributes;
+	uint32_t nlink, uid, gid;
+	uint16_t mode, spare;
+	uint64_t ino, size, blocks, attributes_mask;
+	struct {
+		int64_t sec;
+		uint32_t nsec;
+		int32_t spare;
+	} atime, btime, ctime, mtime;
+	uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
+	uint64_t mnt_id;
+	uint32_t dio_mem_align, dio_offset_align;
+	uint64_t subvol;
+	uint64_t spares[11];
+};
+_Static_assert(sizeof(struct kernel_statx) == 256, "as the kernel has it");
+
+int rc_put_struct_statx(const struct rc_stat *from, void *to)
+{
+	struct kernel_statx st = {
+		.mask = from->mask, .blksize = from->blksize, .attributes = from->attributes, .nlink = from->nlink,
+		.uid = from->uid, .gid = from->gid, .mode = (uint16_t)from->mode, .ino = from->ino, .size = from->size,
+		.blocks = from->blocks, .attributes_mask = from->attributes_mask,
+		.atime = { .sec = from->atime.sec, .nsec = from->atime.nsec },
+		.btime = { .sec = from->btime.sec, .nsec = from->btime.nsec },
+		.ctime = { .sec = from->ctime.sec, .nsec = from->ctime.nsec },
+		.mtime = { .sec = from->mtime.sec, .nsec = from->mtime.nsec },
+		.rdev_major = from->rdev_major, .rdev_minor = from->rdev_minor, .dev_major = from->dev_major,
+		.dev_minor = from->dev_minor, .mnt_id = from->mnt_id, .dio_mem_align = from->dio_mem_align,
+		.dio_offset_align = from->dio_offset_align, .subvol = from->subvol,
+	};
+
+	return rc_copy_out(to, &st, sizeof st);
+}
+
+#define FITS(field, value) (st.field = (__typeof__(st.field))(value), (int64_t)st.field == (int64_t)(value))
+
+/* EOVERFLOW where a value doesn't fit this form. */
+#define PUT_STAT(function, type) \
+	int function(const struct rc_stat *from, void *to) \
+	{ \
+		type st; \
+		memset(&st, 0, sizeof st); \
+		st.st_dev = makedev(from->dev_major, from->dev_minor); \
+		st.st_rdev = makedev(from->rdev_major, from->rdev_minor); \
+		st.st_mode = (mode_t)from->mode; \
+		st.st_uid = from->uid; \
+		st.st_gid = from->gid; \
+		st.st_blksize = (__typeof__(st.st_blksize))from->blksize; \
+		st.st_atim.tv_nsec = (long)from->atime.nsec; \
+		st.st_mtim.tv_nsec = (long)from->mtime.nsec; \
+		st.st_ctim.tv_nsec = (long)from->ctime.nsec; \
+		if (!FITS(st_nlink, from->nlink) || !FITS(st_ino, from->ino) || !FITS(st_size, from->size) || \
+		    !FITS(st_blocks, from->blocks) || !FITS(st_atim.tv_sec, from->atime.sec) || \
+		    !FITS(st_mtim.tv_sec, from->mtime.sec) || !FITS(st_ctim.tv_sec, from->ctime.sec)) \
+			return -EOVERFLOW; \
+		return rc_copy_out(to, &st, sizeof st); \
+	}
+PUT_STAT(rc_put_struct_stat, struct stat)
+#ifdef __GLIBC__
+PUT_STAT(rc_put_struct_stat64, struct stat64)
+#endif
+
+int rc_remote_fstat(struct rc_description *d, int fd, rc_put_stat *put, void *to)
+{
+	struct rc_stat stat;
+	int result;
+
+	rc_debug("fstat() on remote fd %d", fd);
+	result = rc_description_fstat(d, fd, STATX_BASIC_STATS, &stat);
+	return result < 0 ? result : put(&stat, to);
+}
+
+int rc_remote_stat(const char *call, const struct rc_target *t, int flags, rc_put_stat *put, void *to)
+{
+	struct rc_stat stat;
+	int result;
+
+	rc_debug("%s() on remote file %s", call, t->given);
+	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH))
+		return -EINVAL;
+	result = rc_call_stat(t->at, flags | t->extra, STATX_BASIC_STATS, &stat);
+	return result < 0 ? result : put(&stat, to);
+}
+
+int rc_remote_statx(const struct rc_target *t, int flags, unsigned mask, void *to)
+{
+	struct rc_stat stat;
+	int result;
+
+	rc_debug("statx() on remote file %s", t->given);
+	if (mask & 0x80000000u)		/* STATX__RESERVED */
+		return -EINVAL;
+	result = rc_call_stat(t->at, flags | t->extra, mask, &stat);
+	return result < 0 ? result : rc_put_struct_statx(&stat, to);
+}
+
+int rc_remote_access(const char *call, const struct rc_target *t, int mode, int flags)
+{
+	if (t->fd >= 0)
+		rc_debug("%s() fd %d path %s", call, t->fd, t->given);
+	else
+		rc_debug("%s() on remote file %s", call, t->given);
+	if ((mode & ~(R_OK | W_OK | X_OK)) || (flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)))
+		return -EINVAL;
+	return rc_call_access(t->at, mode, flags | t->extra);
+}
+
+/* A value of at most size bytes, fetched beside the program's buffer. */
+static ssize_t hand_over(ssize_t got, const void *from, void *to, size_t size)
+{
+	return got > 0 && size && rc_copy_out(to, from, (size_t)got) < 0 ? -EFAULT : got;
+}
+
+static ssize_t get_xattr(struct rc_location at, int flags, const char *name, void *value, size_t size)
+{
+	size_t room = size < RC_LIMIT_MAX_XATTR ? size : RC_LIMIT_MAX_XATTR;
+	char copy[RC_LIMIT_MAX_NAME + 1], got[room + 1];
+	ssize_t length = rc_copy_string(copy, name, sizeof copy);
+
+	if (length <= 0)		/* what getxattr(2) says of a name that is empty or too long */
+		return length == -EFAULT ? -EFAULT : -ERANGE;
+	return hand_over(rc_call_getxattr(at, flags, copy, got, room), got, value, size);
+}
+
+static ssize_t list_xattr(struct rc_location at, int flags, char *names, size_t size)
+{
+	size_t room = size < RC_LIMIT_MAX_XATTR ? size : RC_LIMIT_MAX_XATTR;
+	char got[room + 1];
+
+	return hand_over(rc_call_listxattr(at, flags, got, room), got, names, size);
+}
+
+static struct rc_location handle_itself(const struct rc_description *d)
+{
+	return (struct rc_location){ d->handle, "" };
+}
+
+ssize_t rc_remote_getxattr(const char *call, const struct rc_target *t, int flags, const char *name, void *value,
+			   size_t size)
+{
+	rc_debug("%s() on remote file %s", call, t->given);
+	return get_xattr(t->at, flags | t->extra, name, value, size);
+}
+
+ssize_t rc_remote_fgetxattr(struct rc_description *d, int fd, const char *name, void *value, size_t size)
+{
+	rc_debug("fgetxattr() on remote fd %d", fd);
+	return d->kind == RC_KIND_PATH ? -EBADF : get_xattr(handle_itself(d), AT_EMPTY_PATH, name, value, size);
+}
+
+ssize_t rc_remote_listxattr(const char *call, const struct rc_target *t, int flags, char *names, size_t size)
+{
+	rc_debug("%s() on remote file %s", call, t->given);
+	return list_xattr(t->at, flags | t->extra, names, size);
+}
+
+ssize_t rc_remote_flistxattr(struct rc_description *d, int fd, char *names, size_t size)
+{
+	rc_debug("flistxattr() on remote fd %d", fd);
+	return d->kind == RC_KIND_PATH ? -EBADF : list_xattr(handle_itself(d), AT_EMPTY_PATH, names, size);
+}
+
+ssize_t rc_remote_readlink(const struct rc_target *t, char *target, size_t size)
+{
+	char got[RC_LIMIT_MAX_PATH];
+	size_t room = size < sizeof got ? size : sizeof got;
+
+	rc_debug("readlink() on remote file %s", t->given);
+	if (!size || size > INT_MAX)
+		return -EINVAL;
+	return hand_over(rc_call_readlink(t->at, got, room), got, target, room);
+}
+
+/* --------------------------------------------------------------------------------------------------- close */
+
+static bool protected(int fd)
+{
+	return fd >= rc_transport_floor() && rc_transport_owns(fd);
+}
+
+static int close_any(int fd, int (*next)(int))
+{
+	uint64_t handle;
+	bool last = rc_fdtable_close(fd, &handle);
+	int result = next(fd);
+
+	if (last)
+		rc_call_close(handle);
+	return result;
+}
+
+#define CLOSE(name) \
+	RC_EXPORT int name(int fd) \
+	{ \
+		if (!rc_ready()) \
+			return rc_pass_##name()(fd); \
+		if (__builtin_expect(fd >= 0 && protected(fd), 0)) { \
+			errno = EBADF; \
+			return -1; \
+		} \
+		if (__builtin_expect(rc_debug_on, 0) && rc_fdtable_get(fd)) \
+			rc_debug("close() on remote fd %d", fd); \
+		return close_any(fd, rc_next_##name); \
+	}
+CLOSE(close)
+CLOSE(__close)
+
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC 4
+#endif
+
+/* As close_range, but our sockets stay. */
+static int close_between(unsigned first, unsigned last, int flags)
+{
+	unsigned from = first;
+	int result = 0;
+
+	if ((flags & CLOSE_RANGE_CLOEXEC) || first > last)
+		return rc_next_close_range(first, last, flags);
+	rc_fdtable_close_range(first, last, rc_call_close);
+	for (unsigned fd = first; fd <= last && !result; fd++) {
+		int next = fd > INT_MAX ? -1 : rc_transport_next((int)fd);
+
+		if (next < 0 || (unsigned)next > last)
+			break;
+		if ((unsigned)next > from)
+			result = rc_next_close_range(from, (unsigned)next - 1, flags);
+		fd = (unsigned)next;
+		from = fd + 1;
+	}
+	return !result && from <= last ? rc_next_close_range(from, last, flags) : result;
+}
+
+RC_EXPORT int close_range(unsigned first, unsigned last, int flags)
+{
+	return rc_ready() ? close_between(first, last, flags) : rc_pass_close_range()(first, last, flags);
+}
+
+RC_EXPORT void closefrom(int first)
+{
+	if (!rc_ready())
+		rc_pass_closefrom()(first);
+	else if (close_between(first < 0 ? 0 : (unsigned)first, UINT_MAX, 0) < 0)
+		for (int fd = first < 0 ? 0 : first; fd < 65536; fd++)	/* a kernel without close_range */
+			if (!protected(fd))
+				rc_sys_close(fd);
+}
+
+/* --------------------------------------------------------------------------------------- dup, fcntl, ioctl */
+
+/* A number has come to stand for what fd stands for: count it, where it's remote. */
+static int duplicated(int fd, int made)
+{
+	if (made >= 0 && rc_fdtable_get(fd)) {
+		rc_fdtable_forget(made);
+		rc_fdtable_get(made);
+	}
+	return made;
+}
+
+RC_EXPORT int dup(int fd)
+{
+	return rc_ready() ? duplicated(fd, rc_next_dup(fd)) : rc_pass_dup()(fd);
+}
+
+/* What `to` stood for is closed by it. */
+static int replace(int fd, int to, int flags, int (*next)(int, int, int))
+{
+	uint64_t handle;
+	bool last = false;
+	int made;
+
+	if (to >= 0 && protected(to)) {
+		errno = EBADF;
+		return -1;
+	}
+	if (fd == to || rc_sys_fcntl(fd, F_GETFD, 0) < 0)
+		return next(fd, to, flags);
+	last = rc_fdtable_close(to, &handle);
+	made = next(fd, to, flags);
+	if (last && made >= 0)
+		rc_call_close(handle);
+	return duplicated(fd, made);
+}
+
+static int next_dup2(int fd, int to, int flags)
+{
+	(void)flags;
+	return rc_next_dup2(fd, to);
+}
+
+static int next_dup3(int fd, int to, int flags)
+{
+	return rc_next_dup3(fd, to, flags);
+}
+
+RC_EXPORT int dup2(int fd, int to)
+{
+	return rc_ready() ? replace(fd, to, 0, next_dup2) : rc_pass_dup2()(fd, to);
+}
+
+RC_EXPORT int __dup2(int fd, int to)
+{
+	return rc_ready() ? replace(fd, to, 0, next_dup2) : rc_pass___dup2()(fd, to);
+}
+
+RC_EXPORT int dup3(int fd, int to, int flags)
+{
+	return rc_ready() ? replace(fd, to, flags, next_dup3) : rc_pass_dup3()(fd, to, flags);
+}
+
+/* What the kernel answers right for a placeholder is asked of it; -ENOSYS then means that. */
+static int64_t remote_fcntl(struct rc_description *d, int fd, int command, long argument)
+{
+	int result;
+
+	switch (command) {
+	case F_GETFD:
+	case F_SETFD:
+	case F_GETFL:
+	case F_GETOWN:
+	case F_SETOWN:
+	case F_GETSIG:
+	case F_SETSIG:
+	case F_GETOWN_EX:
+	case F_SETOWN_EX:
+		return rc_sys_fcntl(fd, command, argument);
+	case F_DUPFD:
+	case F_DUPFD_CLOEXEC:
+		return duplicated(fd, rc_sys_fcntl(fd, command, argument));
+	case F_SETFL:
+		result = rc_sys_fcntl(fd, command, argument & ~O_DIRECT);
+		if (result < 0 || d->kind != RC_KIND_STREAM)
+			return result;		/* a regular file's flags change nothing on the server */
+		return rc_call_set_flags(d->handle, (int)argument);
+	case F_GETLK:
+	case F_SETLK:
+	case F_SETLKW:
+#if F_GETLK64 != F_GETLK
+	case F_GETLK64:
+	case F_SETLK64:
+	case F_SETLKW64:
+#endif
+#ifdef F_OFD_GETLK
+	case F_OFD_GETLK:
+	case F_OFD_SETLK:
+	case F_OFD_SETLKW:
+#endif
+		return rc_refuse("fcntl lock", fd, -ENOLCK);	/* as a network mount without a lock service */
+	default:
+		return rc_refuse("fcntl", fd, -EINVAL);
+	}
+}
+
+#define FCNTL(name) \
+	RC_EXPORT int name(int fd, int command, ...) \
+	{ \
+		struct rc_description *d; \
+		va_list arguments; \
+		long argument; \
+		va_start(arguments, command); \
+		argument = va_arg(arguments, long); \
+		va_end(arguments); \
+		if (!rc_ready()) \
+			return rc_pass_##name()(fd, command, argument); \
+		d = rc_fdtable_get(fd); \
+		return d ? (int)rc_finish(remote_fcntl(d, fd, command, argument)) \
+			 : rc_next_##name(fd, command, argument); \
+	}
+FCNTL(fcntl)
+#ifdef __GLIBC__
+FCNTL(fcntl64)
+FCNTL(__fcntl)
+#endif
+
+/* FIONREAD of a regular file, whose position the server doesn't know. */
+static int bytes_left(struct rc_description *d, int fd, void *argument)
+{
+	int64_t at = rc_sys_lseek(fd, 0, SEEK_CUR), left;
+	struct rc_stat stat;
+	int result = rc_description_fstat(d, fd, STATX_SIZE, &stat), number;
+
+	if (result < 0)
+		return result;
+	left = (int64_t)stat.size - at;
+	number = left > INT_MAX ? INT_MAX : (int)left;
+	return rc_copy_out(argument, &number, sizeof number);
+}
+
+int rc_remote_ioctl(struct rc_description *d, int fd, unsigned long request, void *argument)
+{
+	uint8_t value[64];
+	uint32_t words[16];
+	struct rc_reader r;
+	ssize_t got;
+	int on = 0, flags;
+
+	rc_debug("ioctl() %lx on remote fd %d", request, fd);
+	switch (request) {
+	case FIOCLEX:
+	case FIONCLEX:
+		return rc_sys_fcntl(fd, F_SETFD, request == FIOCLEX ? FD_CLOEXEC : 0);
+	case FIONBIO:
+		if (rc_copy_in(&on, argument, sizeof on) < 0)
+			return -EFAULT;
+		flags = rc_sys_fcntl(fd, F_GETFL, 0);
+		return (int)remote_fcntl(d, fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
+	}
+	if (rc_ioctl_to_wire(request) < 0 || d->kind == RC_KIND_PATH)
+		return -ENOTTY;
+	if (request == FIONREAD && d->kind == RC_KIND_POSITIONED)
+		return bytes_left(d, fd, argument);
+	got = rc_call_ioctl(d->handle, request, value, sizeof value);
+	if (got < 0)
+		return (int)got;
+	/* Words of 4 bytes, or one of 8, big-endian. */
+	r = (struct rc_reader){ .at = value, .end = value + got };
+	if (got == 8) {
+		uint64_t whole = rc_get_u64(&r);
+
+		return rc_copy_out(argument, &whole, sizeof whole);
+	}
+	for (ssize_t i = 0; i < got / 4; i++)
+		words[i] = rc_get_u32(&r);
+	return rc_copy_out(argument, words, (size_t)got / 4 * 4);
+}
+
+RC_EXPORT int ioctl(int fd, unsigned long request, ...)
+{
+	struct rc_description *d;
+	va_list arguments;
+	void *argument;
+
+	va_start(arguments, request);
+	argument = va_arg(arguments, void *);
+	va_end(arguments);
+	if (!rc_ready())
+		return rc_pass_ioctl()(fd, request, argument);
+	d = rc_fdtable_get(fd);
+	return d ? (int)rc_finish(rc_remote_ioctl(d, fd, request, argument)) : rc_next_ioctl(fd, request, argument);
+}
+
+int rc_remote_advise(struct rc_description *d, int fd, int64_t offset, int64_t length, int advice)
+{
+	if (d->kind == RC_KIND_POSITIONED)
+		rc_call_advise(d->handle, offset, length, advice);
+	(void)fd;
+	return 0;
+}
+
+#define POSIX_FALLOCATE(name, offset_type) \
+	RC_EXPORT int name(int fd, offset_type offset, offset_type length) \
+	{ \
+		if (!rc_ready()) \
+			return rc_pass_##name()(fd, offset, length); \
+		return rc_fdtable_get(fd) ? -rc_refuse("posix_fallocate", fd, -EBADF) \
+					  : rc_next_##name(fd, offset, length); \
+	}
+POSIX_FALLOCATE(posix_fallocate, off_t)
+#ifdef __GLIBC__
+POSIX_FALLOCATE(posix_fallocate64, off64_t)
+#endif
+
+/* ------------------------------------------------------------------------ copies inside the kernel, mappings */
+
+/* EINVAL is what makes a program copy by read and write. */
+static bool refuse_copy(const char *call, int in, int out)
+{
+	int fd = rc_fdtable_get(in) ? in : rc_fdtable_get(out) ? out : -1;
+
+	if (fd < 0)
+		return false;
+	errno = -rc_refuse(call, fd, fd == in ? -EINVAL : -EBADF);
+	return true;
+}
+
+#define SENDFILE(name, offset_type) \
+	RC_EXPORT ssize_t name(int out, int in, offset_type *offset, size_t count) \
+	{ \
+		if (!rc_ready()) \
+			return rc_pass_##name()(out, in, offset, count); \
+		return refuse_copy("sendfile", in, out) ? -1 : rc_next_##name(out, in, offset, count); \
+	}
+SENDFILE(sendfile, off_t)
+#ifdef __GLIBC__
+SENDFILE(sendfile64, off64_t)
+#endif
+
+#define COPY(name) \
+	RC_EXPORT ssize_t name(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t count, unsigned flags) \
+	{ \
+		if (!rc_ready()) \
+			return rc_pass_##name()(in, in_offset, out, out_offset, count, flags); \
+		return refuse_copy(#name, in, out) ? -1 : rc_next_##name(in, in_offset, out, out_offset, count, flags); \
+	}
+COPY(splice)
+COPY(copy_file_range)
+
+/* A mapping is of the placeholder itself, which gets the file's content first. */
+static int prepare_mapping(struct rc_description *d, int fd, int protection, int flags)
+{
+	rc_debug("mmap() on remote fd %d", fd);
+	if (d->kind == RC_KIND_PATH)
+		return -EBADF;
+	if (d->kind != RC_KIND_POSITIONED)
+		return rc_refuse("mmap", fd, -ENODEV);
+	if ((protection & PROT_WRITE) && (flags & MAP_TYPE) != MAP_PRIVATE)
+		return -EACCES;
+	return rc_description_fill(d, fd);
+}
+
+#define MMAP(name, offset_type) \
+	RC_EXPORT void *name(void *at, size_t length, int protection, int flags, int fd, offset_type offset) \
+	{ \
+		struct rc_description *d; \
+		if (!rc_ready()) \
+			return rc_pass_##name()(at, length, protection, flags, fd, offset); \
+		d = flags & MAP_ANONYMOUS || fd < 0 ? NULL : rc_fdtable_get(fd); \
+		if (d && rc_finish(prepare_mapping(d, fd, protection, flags)) < 0) \
+			return MAP_FAILED; \
+		return rc_next_##name(at, length, protection, flags, fd, offset); \
+	}
+MMAP(mmap, off_t)
+#ifdef __GLIBC__
+MMAP(mmap64, off64_t)
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * syscall(2): the same calls by number.  Each goes to the wrapper of its name, so that nothing is decided twice.
+ * On 32-bit machines those that split an offset over two arguments are refused for a placeholder.
+ */
+#include "preload.h"
+
+#include <sched.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+/* linux/openat2.h isn't everywhere. */
+struct open_how_v0 {
+	uint64_t flags, mode, resolve;
+};
+
+static int64_t open_by_how(int dirfd, const char *path, const void *how, size_t size, bool *local)
+{
+	struct open_how_v0 copy;
+	struct rc_target t;
+	int side;
+
+	*local = size < sizeof copy || size > 4096 || rc_copy_in(&copy, how, sizeof copy) < 0;
+	if (*local)
+		return 0;
+	side = rc_locate(dirfd, path, copy.flags & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0, &t);
+	*local = side == 0;
+	return side == 1 ? rc_remote_open(&t, (int)copy.flags, (unsigned)copy.mode, copy.resolve) : side;
+}
+
+static long after_fork(long child)
+{
+	if (child == 0)
+		rc_in_child();
+	return child;
+}
+
+#define TEXT(i) ((const char *)a[i])
+#define AT(i) ((void *)a[i])
+#define INT(i) ((int)a[i])
+
+RC_EXPORT long syscall(long number, ...)
+{
+	va_list arguments;
+	bool local;
+	int64_t result;
+	long a[6];
+
+	va_start(arguments, number);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(arguments, long);
+	va_end(arguments);
+	if (!rc_ready())
+		return rc_pass_syscall()(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	switch (number) {
+#ifdef SYS_open
+	case SYS_open: return open(TEXT(0), INT(1), (mode_t)a[2]);
+	case SYS_creat: return creat(TEXT(0), (mode_t)a[1]);
+	case SYS_access: return access(TEXT(0), INT(1));
+	case SYS_readlink: return readlink(TEXT(0), AT(1), (size_t)a[2]);
+	case SYS_dup2: return dup2(INT(0), INT(1));
+	case SYS_unlink: return unlink(TEXT(0));
+	case SYS_rmdir: return rmdir(TEXT(0));
+	case SYS_mkdir: return mkdir(TEXT(0), (mode_t)a[1]);
+	case SYS_rename: return rename(TEXT(0), TEXT(1));
+	case SYS_link: return link(TEXT(0), TEXT(1));
+	case SYS_symlink: return symlink(TEXT(0), TEXT(1));
+	case SYS_chmod: return chmod(TEXT(0), (mode_t)a[1]);
+	case SYS_fork:
+		rc_share_all(false);
+		return after_fork(rc_next_syscall(number));
+#endif
+	case SYS_openat: return openat(INT(0), TEXT(1), INT(2), (mode_t)a[3]);
+#ifdef SYS_openat2
+	case SYS_openat2:
+		result = open_by_how(INT(0), TEXT(1), AT(2), (size_t)a[3], &local);
+		if (!local)
+			return (long)rc_finish(result);
+		break;
+#endif
+	case SYS_read: return read(INT(0), AT(1), (size_t)a[2]);
+	case SYS_write: return write(INT(0), AT(1), (size_t)a[2]);
+	case SYS_readv: return readv(INT(0), AT(1), INT(2));
+	case SYS_writev: return writev(INT(0), AT(1), INT(2));
+	case SYS_close: return close(INT(0));
+#ifdef SYS_close_range
+	case SYS_close_range: return close_range((unsigned)a[0], (unsigned)a[1], INT(2));
+#endif
+	case SYS_dup: return dup(INT(0));
+	case SYS_dup3: return dup3(INT(0), INT(1), INT(2));
+	case SYS_fcntl: return fcntl(INT(0), INT(1), a[2]);
+#ifdef SYS_fcntl64
+	case SYS_fcntl64: return fcntl(INT(0), INT(1), a[2]);
+#endif
+	case SYS_ioctl: return ioctl(INT(0), (unsigned long)a[1], AT(2));
+	case SYS_statx: return statx(INT(0), TEXT(1), INT(2), (unsigned)a[3], AT(4));
+	case SYS_faccessat: return faccessat(INT(0), TEXT(1), INT(2), 0);
+#ifdef SYS_faccessat2
+	case SYS_faccessat2: return faccessat(INT(0), TEXT(1), INT(2), INT(3));
+#endif
+	case SYS_getxattr: return getxattr(TEXT(0), TEXT(1), AT(2), (size_t)a[3]);
+	case SYS_lgetxattr: return lgetxattr(TEXT(0), TEXT(1), AT(2), (size_t)a[3]);
+	case SYS_fgetxattr: return fgetxattr(INT(0), TEXT(1), AT(2), (size_t)a[3]);
+	case SYS_listxattr: return listxattr(TEXT(0), AT(1), (size_t)a[2]);
+	case SYS_llistxattr: return llistxattr(TEXT(0), AT(1), (size_t)a[2]);
+	case SYS_flistxattr: return flistxattr(INT(0), AT(1), (size_t)a[2]);
+	case SYS_readlinkat: return readlinkat(INT(0), TEXT(1), AT(2), (size_t)a[3]);
+	case SYS_unlinkat: return unlinkat(INT(0), TEXT(1), INT(2));
+	case SYS_mkdirat: return mkdirat(INT(0), TEXT(1), (mode_t)a[2]);
+	case SYS_symlinkat: return symlinkat(TEXT(0), INT(1), TEXT(2));
+	case SYS_linkat: return linkat(INT(0), TEXT(1), INT(2), TEXT(3), INT(4));
+	case SYS_renameat2: return renameat2(INT(0), TEXT(1), INT(2), TEXT(3), (unsigned)a[4]);
+	case SYS_fchmodat: return fchmodat(INT(0), TEXT(1), (mode_t)a[2], 0);
+	case SYS_chdir: return chdir(TEXT(0));
+	case SYS_fchdir: return fchdir(INT(0));
+	case SYS_getdents64: return getdents64(INT(0), AT(1), (size_t)a[2]);
+	case SYS_sendmsg: return sendmsg(INT(0), AT(1), INT(2));
+	case SYS_recvmsg: return recvmsg(INT(0), AT(1), INT(2));
+	case SYS_execve: return execve(TEXT(0), AT(1), AT(2));
+	case SYS_execveat: return execveat(INT(0), TEXT(1), AT(2), AT(3), INT(4));
+	case SYS_copy_file_range:
+		return copy_file_range(INT(0), AT(1), INT(2), AT(3), (size_t)a[4], (unsigned)a[5]);
+	case SYS_splice: return splice(INT(0), AT(1), INT(2), AT(3), (size_t)a[4], (unsigned)a[5]);
+	case SYS_flock: return flock(INT(0), INT(1));
+	case SYS_fsync: return fsync(INT(0));
+	case SYS_clone:		/* the flags come first except where they don't matter to us */
+		if (a[0] & CLONE_VM)
+			break;
+		rc_share_all(false);
+		return after_fork(rc_next_syscall(number, a[0], a[1], a[2], a[3], a[4]));
+#if __SIZEOF_LONG__ == 8
+	case SYS_fstat: return fstat(INT(0), AT(1));
+#ifdef SYS_stat
+	case SYS_stat: return stat(TEXT(0), AT(1));
+	case SYS_lstat: return lstat(TEXT(0), AT(1));
+#endif
+#ifdef SYS_newfstatat
+	case SYS_newfstatat: return fstatat(INT(0), TEXT(1), AT(2), INT(3));
+#endif
+	case SYS_lseek: return lseek(INT(0), a[1], INT(2));
+	case SYS_pread64: return pread(INT(0), AT(1), (size_t)a[2], a[3]);
+	case SYS_pwrite64: return pwrite(INT(0), AT(1), (size_t)a[2], a[3]);
+	case SYS_preadv: return preadv(INT(0), AT(1), INT(2), a[3]);
+	case SYS_preadv2: return preadv2(INT(0), AT(1), INT(2), a[3], INT(5));
+	case SYS_ftruncate: return ftruncate(INT(0), a[1]);
+	case SYS_truncate: return truncate(TEXT(0), a[1]);
+	case SYS_sendfile: return sendfile(INT(0), INT(1), AT(2), (size_t)a[3]);
+	case SYS_mmap: return (long)mmap(AT(0), (size_t)a[1], INT(2), INT(3), INT(4), a[5]);
+#else
+	case SYS_stat64: return stat64(TEXT(0), AT(1));
+	case SYS_lstat64: return lstat64(TEXT(0), AT(1));
+	case SYS_fstat64: return fstat64(INT(0), AT(1));
+	case SYS_fstatat64: return fstatat64(INT(0), TEXT(1), AT(2), INT(3));
+	case SYS_pread64:
+	case SYS_pwrite64:
+	case SYS_preadv:
+	case SYS_preadv2:
+	case SYS__llseek:
+	case SYS_lseek:
+		if (rc_fdtable_get(INT(0)))
+			return (long)rc_finish(rc_refuse("syscall", INT(0), -ENOSYS));
+		break;
+#endif
+	}
+	return rc_next_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The table: one row per wrapped libc function.  Included several times with these macros defined:
+ *
+ *   FD(type, name, params, args, fd, remote)
+ *       `remote` where fd is a placeholder (`d` is its description), else the next definition.
+ *   PATH(type, name, params, args, dirfd, path, flags, remote)
+ *       `remote` where the path is remote (`t` is its rc_target), else the next definition.
+ *   RAW_PATH(…, flags, raw, remote)
+ *       the same; under a supervisor the local call is the system call `raw`, made through the stub page.
+ *   OWN(type, name, params)
+ *       written out, because it is variadic, has several descriptors or paths, or changes what a number means.
+ *
+ * No include guard: a list.  An alias is a row.
+ */
+
+/* ------------------------------------------------------------------------------------------- open and close */
+OWN(int, open, (const char *path, int flags, ...))
+OWN(int, openat, (int dirfd, const char *path, int flags, ...))
+PATH(int, creat, (const char *path, mode_t mode), (path, mode), AT_FDCWD, path, 0,
+     rc_remote_open(&t, O_CREAT | O_WRONLY | O_TRUNC, mode, 0))
+PATH(int, __open_2, (const char *path, int flags), (path, flags), AT_FDCWD, path, RC_OPEN_AT(flags),
+     rc_remote_open(&t, flags, 0, 0))
+PATH(int, __openat_2, (int dirfd, const char *path, int flags), (dirfd, path, flags), dirfd, path, RC_OPEN_AT(flags),
+     rc_remote_open(&t, flags, 0, 0))
+OWN(int, close, (int fd))
+OWN(int, __close, (int fd))
+OWN(int, close_range, (unsigned first, unsigned last, int flags))
+OWN(void, closefrom, (int first))
+#ifdef __GLIBC__
+OWN(int, open64, (const char *path, int flags, ...))
+OWN(int, openat64, (int dirfd, const char *path, int flags, ...))
+OWN(int, __open, (const char *path, int flags, ...))
+OWN(int, __open64, (const char *path, int flags, ...))
+PATH(int, creat64, (const char *path, mode_t mode), (path, mode), AT_FDCWD, path, 0,
+     rc_remote_open(&t, O_CREAT | O_WRONLY | O_TRUNC, mode, 0))
+PATH(int, __open64_2, (const char *path, int flags), (path, flags), AT_FDCWD, path, RC_OPEN_AT(flags),
+     rc_remote_open(&t, flags, 0, 0))
+PATH(int, __openat64_2, (int dirfd, const char *path, int flags), (dirfd, path, flags), dirfd, path, RC_OPEN_AT(flags),
+     rc_remote_open(&t, flags, 0, 0))
+#endif
+
+/* ----------------------------------------------------------------------------------------------------- read */
+OWN(ssize_t, read, (int fd, void *buffer, size_t count))
+OWN(ssize_t, __read, (int fd, void *buffer, size_t count))
+OWN(ssize_t, __read_chk, (int fd, void *buffer, size_t count, size_t size))
+OWN(ssize_t, readv, (int fd, const struct iovec *parts, int count))
+FD(ssize_t, pread, (int fd, void *buffer, size_t count, off_t offset), (fd, buffer, count, offset), fd,
+   rc_remote_pread(d, fd, buffer, count, offset))
+OWN(ssize_t, __pread_chk, (int fd, void *buffer, size_t count, off_t offset, size_t size))
+FD(ssize_t, preadv, (int fd, const struct iovec *parts, int count, off_t offset), (fd, parts, count, offset), fd,
+   rc_remote_preadv(d, fd, parts, count, offset))
+FD(ssize_t, preadv2, (int fd, const struct iovec *parts, int count, off_t offset, int flags),
+   (fd, parts, count, offset, flags), fd, rc_remote_preadv2(d, fd, parts, count, offset, flags))
+FD(off_t, lseek, (int fd, off_t offset, int whence), (fd, offset, whence), fd,
+   rc_remote_lseek(d, fd, offset, whence, sizeof(off_t) < 8))
+#ifdef __GLIBC__
+FD(ssize_t, pread64, (int fd, void *buffer, size_t count, off64_t offset), (fd, buffer, count, offset), fd,
+   rc_remote_pread(d, fd, buffer, count, offset))
+FD(ssize_t, __pread64, (int fd, void *buffer, size_t count, off64_t offset), (fd, buffer, count, offset), fd,
+   rc_remote_pread(d, fd, buffer, count, offset))
+OWN(ssize_t, __pread64_chk, (int fd, void *buffer, size_t count, off64_t offset, size_t size))
+FD(ssize_t, preadv64, (int fd, const struct iovec *parts, int count, off64_t offset), (fd, parts, count, offset), fd,
+   rc_remote_preadv(d, fd, parts, count, offset))
+FD(ssize_t, preadv64v2, (int fd, const struct iovec *parts, int count, off64_t offset, int flags),
+   (fd, parts, count, offset, flags), fd, rc_remote_preadv2(d, fd, parts, count, offset, flags))
+FD(off64_t, lseek64, (int fd, off64_t offset, int whence), (fd, offset, whence), fd,
+   rc_remote_lseek(d, fd, offset, whence, false))
+FD(off64_t, llseek, (int fd, off64_t offset, int whence), (fd, offset, whence), fd,
+   rc_remote_lseek(d, fd, offset, whence, false))
+FD(off_t, __lseek, (int fd, off_t offset, int whence), (fd, offset, whence), fd,
+   rc_remote_lseek(d, fd, offset, whence, sizeof(off_t) < 8))
+#endif
+
+/* ----------------------------------------------------------------------------------------------- attributes */
+FD(int, fstat, (int fd, struct stat *st), (fd, st), fd, rc_remote_fstat(d, fd, rc_put_struct_stat, st))
+RAW_PATH(int, stat, (const char *path, struct stat *st), (path, st), AT_FDCWD, path, 0,
+	 (SYS_newfstatat, AT_FDCWD, path, st, 0, 0, 0), rc_remote_stat("stat", &t, 0, rc_put_struct_stat, st))
+RAW_PATH(int, lstat, (const char *path, struct stat *st), (path, st), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
+	 (SYS_newfstatat, AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW, 0, 0),
+	 rc_remote_stat("lstat", &t, AT_SYMLINK_NOFOLLOW, rc_put_struct_stat, st))
+RAW_PATH(int, fstatat, (int dirfd, const char *path, struct stat *st, int flags), (dirfd, path, st, flags), dirfd, path,
+	 flags, (SYS_newfstatat, dirfd, path, st, flags, 0, 0),
+	 rc_remote_stat("fstatat", &t, flags, rc_put_struct_stat, st))
+RAW_PATH(int, statx, (int dirfd, const char *path, int flags, unsigned mask, struct statx *st),
+	 (dirfd, path, flags, mask, st), dirfd, path, flags, (SYS_statx, dirfd, path, flags, mask, st, 0),
+	 rc_remote_statx(&t, flags, mask, st))
+RAW_PATH(int, access, (const char *path, int mode), (path, mode), AT_FDCWD, path, 0,
+	 (SYS_faccessat, AT_FDCWD, path, mode, 0, 0, 0), rc_remote_access("access", &t, mode, 0))
+PATH(int, faccessat, (int dirfd, const char *path, int mode, int flags), (dirfd, path, mode, flags), dirfd, path, flags,
+     rc_remote_access("faccessat", &t, mode, flags))
+PATH(int, euidaccess, (const char *path, int mode), (path, mode), AT_FDCWD, path, 0,
+     rc_remote_access("euidaccess", &t, mode, AT_EACCESS))
+PATH(int, eaccess, (const char *path, int mode), (path, mode), AT_FDCWD, path, 0,
+     rc_remote_access("eaccess", &t, mode, AT_EACCESS))
+#ifdef __GLIBC__
+FD(int, fstat64, (int fd, struct stat64 *st), (fd, st), fd, rc_remote_fstat(d, fd, rc_put_struct_stat64, st))
+RAW_PATH(int, stat64, (const char *path, struct stat64 *st), (path, st), AT_FDCWD, path, 0,
+	 (SYS_newfstatat, AT_FDCWD, path, st, 0, 0, 0), rc_remote_stat("stat", &t, 0, rc_put_struct_stat64, st))
+RAW_PATH(int, lstat64, (const char *path, struct stat64 *st), (path, st), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
+	 (SYS_newfstatat, AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW, 0, 0),
+	 rc_remote_stat("lstat", &t, AT_SYMLINK_NOFOLLOW, rc_put_struct_stat64, st))
+RAW_PATH(int, fstatat64, (int dirfd, const char *path, struct stat64 *st, int flags), (dirfd, path, st, flags), dirfd,
+	 path, flags, (SYS_newfstatat, dirfd, path, st, flags, 0, 0),
+	 rc_remote_stat("fstatat", &t, flags, rc_put_struct_stat64, st))
+/* The form of programs linked before glibc 2.33; `version` says which structure, and both have one today. */
+FD(int, __fxstat, (int version, int fd, struct stat *st), (version, fd, st), fd,
+   rc_remote_fstat(d, fd, rc_put_struct_stat, st))
+FD(int, __fxstat64, (int version, int fd, struct stat64 *st), (version, fd, st), fd,
+   rc_remote_fstat(d, fd, rc_put_struct_stat64, st))
+PATH(int, __xstat, (int version, const char *path, struct stat *st), (version, path, st), AT_FDCWD, path, 0,
+     rc_remote_stat("stat", &t, 0, rc_put_struct_stat, st))
+PATH(int, __xstat64, (int version, const char *path, struct stat64 *st), (version, path, st), AT_FDCWD, path, 0,
+     rc_remote_stat("stat", &t, 0, rc_put_struct_stat64, st))
+PATH(int, __lxstat, (int version, const char *path, struct stat *st), (version, path, st), AT_FDCWD, path,
+     AT_SYMLINK_NOFOLLOW, rc_remote_stat("lstat", &t, AT_SYMLINK_NOFOLLOW, rc_put_struct_stat, st))
+PATH(int, __lxstat64, (int version, const char *path, struct stat64 *st), (version, path, st), AT_FDCWD, path,
+     AT_SYMLINK_NOFOLLOW, rc_remote_stat("lstat", &t, AT_SYMLINK_NOFOLLOW, rc_put_struct_stat64, st))
+PATH(int, __fxstatat, (int version, int dirfd, const char *path, struct stat *st, int flags),
+     (version, dirfd, path, st, flags), dirfd, path, flags,
+     rc_remote_stat("fstatat", &t, flags, rc_put_struct_stat, st))
+PATH(int, __fxstatat64, (int version, int dirfd, const char *path, struct stat64 *st, int flags),
+     (version, dirfd, path, st, flags), dirfd, path, flags,
+     rc_remote_stat("fstatat", &t, flags, rc_put_struct_stat64, st))
+#endif
+PATH(ssize_t, getxattr, (const char *path, const char *name, void *value, size_t size), (path, name, value, size),
+     AT_FDCWD, path, 0, rc_remote_getxattr("getxattr", &t, 0, name, value, size))
+PATH(ssize_t, lgetxattr, (const char *path, const char *name, void *value, size_t size), (path, name, value, size),
+     AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
+     rc_remote_getxattr("lgetxattr", &t, AT_SYMLINK_NOFOLLOW, name, value, size))
+FD(ssize_t, fgetxattr, (int fd, const char *name, void *value, size_t size), (fd, name, value, size), fd,
+   rc_remote_fgetxattr(d, fd, name, value, size))
+PATH(ssize_t, listxattr, (const char *path, char *names, size_t size), (path, names, size), AT_FDCWD, path, 0,
+     rc_remote_listxattr("listxattr", &t, 0, names, size))
+PATH(ssize_t, llistxattr, (const char *path, char *names, size_t size), (path, names, size), AT_FDCWD, path,
+     AT_SYMLINK_NOFOLLOW, rc_remote_listxattr("llistxattr", &t, AT_SYMLINK_NOFOLLOW, names, size))
+FD(ssize_t, flistxattr, (int fd, char *names, size_t size), (fd, names, size), fd,
+   rc_remote_flistxattr(d, fd, names, size))
+RAW_PATH(ssize_t, readlink, (const char *path, char *target, size_t size), (path, target, size), AT_FDCWD, path,
+	 AT_SYMLINK_NOFOLLOW, (SYS_readlinkat, AT_FDCWD, path, target, size, 0, 0),
+	 rc_remote_readlink(&t, target, size))
+RAW_PATH(ssize_t, readlinkat, (int dirfd, const char *path, char *target, size_t size), (dirfd, path, target, size),
+	 dirfd, path, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH, (SYS_readlinkat, dirfd, path, target, size, 0, 0),
+	 rc_remote_readlink(&t, target, size))
+
+/* ---------------------------------------------------------------------------------------------- descriptors */
+OWN(int, dup, (int fd))
+OWN(int, dup2, (int fd, int to))
+OWN(int, __dup2, (int fd, int to))
+OWN(int, dup3, (int fd, int to, int flags))
+OWN(int, fcntl, (int fd, int command, ...))
+#ifdef __GLIBC__
+OWN(int, fcntl64, (int fd, int command, ...))
+OWN(int, __fcntl, (int fd, int command, ...))
+#endif
+OWN(int, ioctl, (int fd, unsigned long request, ...))
+OWN(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags))
+OWN(int, sendmmsg, (int fd, struct mmsghdr *messages, unsigned count, int flags))
+OWN(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags))
+OWN(int, recvmmsg, (int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout))
+FD(int, flock, (int fd, int operation), (fd, operation), fd, ((void)d, rc_refuse("flock", fd, -ENOLCK)))
+FD(int, lockf, (int fd, int command, off_t length), (fd, command, length), fd,
+   ((void)d, rc_refuse("lockf", fd, -ENOLCK)))
+FD(int, posix_fadvise, (int fd, off_t offset, off_t length, int advice), (fd, offset, length, advice), fd,
+   rc_remote_advise(d, fd, offset, length, advice))
+FD(ssize_t, readahead, (int fd, off64_t offset, size_t count), (fd, offset, count), fd,
+   rc_remote_advise(d, fd, offset, (int64_t)count, POSIX_FADV_WILLNEED))
+#ifdef __GLIBC__
+FD(int, lockf64, (int fd, int command, off64_t length), (fd, command, length), fd,
+   ((void)d, rc_refuse("lockf", fd, -ENOLCK)))
+FD(int, posix_fadvise64, (int fd, off64_t offset, off64_t length, int advice), (fd, offset, length, advice), fd,
+   rc_remote_advise(d, fd, offset, length, advice))
+#endif
+
+/* --------------------------------------------- writes to a descriptor, which was opened for reading: as Linux */
+#define BAD(name) ((void)d, rc_refuse(name, fd, -EBADF))
+FD(ssize_t, write, (int fd, const void *buffer, size_t count), (fd, buffer, count), fd, BAD("write"))
+FD(ssize_t, __write, (int fd, const void *buffer, size_t count), (fd, buffer, count), fd, BAD("write"))
+FD(ssize_t, pwrite, (int fd, const void *buffer, size_t count, off_t offset), (fd, buffer, count, offset), fd,
+   BAD("pwrite"))
+FD(ssize_t, writev, (int fd, const struct iovec *parts, int count), (fd, parts, count), fd, BAD("writev"))
+FD(ssize_t, pwritev, (int fd, const struct iovec *parts, int count, off_t offset), (fd, parts, count, offset), fd,
+   BAD("pwritev"))
+FD(ssize_t, pwritev2, (int fd, const struct iovec *parts, int count, off_t offset, int flags),
+   (fd, parts, count, offset, flags), fd, BAD("pwritev2"))
+FD(int, ftruncate, (int fd, off_t length), (fd, length), fd, ((void)d, rc_refuse("ftruncate", fd, -EINVAL)))
+FD(int, fallocate, (int fd, int mode, off_t offset, off_t length), (fd, mode, offset, length), fd, BAD("fallocate"))
+FD(int, fsync, (int fd), (fd), fd, ((void)d, 0))	/* nothing of ours can be unwritten */
+FD(int, fdatasync, (int fd), (fd), fd, ((void)d, 0))
+FD(int, syncfs, (int fd), (fd), fd, ((void)d, 0))
+FD(int, sync_file_range, (int fd, off64_t offset, off64_t length, unsigned flags), (fd, offset, length, flags), fd,
+   ((void)d, 0))
+/* This one returns its error. */
+OWN(int, posix_fallocate, (int fd, off_t offset, off_t length))
+#ifdef __GLIBC__
+FD(ssize_t, pwrite64, (int fd, const void *buffer, size_t count, off64_t offset), (fd, buffer, count, offset), fd,
+   BAD("pwrite"))
+FD(ssize_t, __pwrite64, (int fd, const void *buffer, size_t count, off64_t offset), (fd, buffer, count, offset), fd,
+   BAD("pwrite"))
+FD(ssize_t, pwritev64, (int fd, const struct iovec *parts, int count, off64_t offset), (fd, parts, count, offset), fd,
+   BAD("pwritev"))
+FD(ssize_t, pwritev64v2, (int fd, const struct iovec *parts, int count, off64_t offset, int flags),
+   (fd, parts, count, offset, flags), fd, BAD("pwritev2"))
+FD(int, ftruncate64, (int fd, off64_t length), (fd, length), fd, ((void)d, rc_refuse("ftruncate", fd, -EINVAL)))
+FD(int, fallocate64, (int fd, int mode, off64_t offset, off64_t length), (fd, mode, offset, length), fd,
+   BAD("fallocate"))
+OWN(int, posix_fallocate64, (int fd, off64_t offset, off64_t length))
+#endif
+#undef BAD
+
+/* --------------------------------------------------------------------- changes of what a descriptor stands for */
+#define READ_ONLY(name) ((void)d, rc_refuse(name, fd, -EROFS))
+FD(int, fchmod, (int fd, mode_t mode), (fd, mode), fd, READ_ONLY("fchmod"))
+FD(int, fchown, (int fd, uid_t owner, gid_t group), (fd, owner, group), fd, READ_ONLY("fchown"))
+FD(int, futimens, (int fd, const struct timespec times[2]), (fd, times), fd, READ_ONLY("futimens"))
+FD(int, futimes, (int fd, const struct timeval times[2]), (fd, times), fd, READ_ONLY("futimes"))
+FD(int, fsetxattr, (int fd, const char *name, const void *value, size_t size, int flags),
+   (fd, name, value, size, flags), fd, READ_ONLY("fsetxattr"))
+FD(int, fremovexattr, (int fd, const char *name), (fd, name), fd, READ_ONLY("fremovexattr"))
+#undef READ_ONLY
+
+/* ---------------------------------------------------------------- what would read the placeholder's emptiness */
+OWN(ssize_t, sendfile, (int out, int in, off_t *offset, size_t count))
+OWN(ssize_t, splice, (int in, off64_t *in_offset, int out, off64_t *out_offset, size_t count, unsigned flags))
+OWN(ssize_t, copy_file_range,
+    (int in, off64_t *in_offset, int out, off64_t *out_offset, size_t count, unsigned flags))
+OWN(void *, mmap, (void *at, size_t length, int protection, int flags, int fd, off_t offset))
+#ifdef __GLIBC__
+OWN(ssize_t, sendfile64, (int out, int in, off64_t *offset, size_t count))
+OWN(void *, mmap64, (void *at, size_t length, int protection, int flags, int fd, off64_t offset))
+#endif
+
+/* --------------------------------------------------------------------------------------- changes by a path */
+PATH(int, chmod, (const char *path, mode_t mode), (path, mode), AT_FDCWD, path, 0, rc_change_existing("chmod", &t, 0))
+PATH(int, lchmod, (const char *path, mode_t mode), (path, mode), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
+     rc_change_existing("lchmod", &t, AT_SYMLINK_NOFOLLOW))
+PATH(int, fchmodat, (int dirfd, const char *path, mode_t mode, int flags), (dirfd, path, mode, flags), dirfd, path,
+     flags, rc_change_existing("fchmodat", &t, flags))
+PATH(int, chown, (const char *path, uid_t owner, gid_t group), (path, owner, group), AT_FDCWD, path, 0,
+     rc_change_existing("chown", &t, 0))
+PATH(int, lchown, (const char *path, uid_t owner, gid_t group), (path, owner, group), AT_FDCWD, path,
+     AT_SYMLINK_NOFOLLOW, rc_change_existing("lchown", &t, AT_SYMLINK_NOFOLLOW))
+PATH(int, fchownat, (int dirfd, const char *path, uid_t owner, gid_t group, int flags),
+     (dirfd, path, owner, group, flags), dirfd, path, flags, rc_change_existing("fchownat", &t, flags))
+PATH(int, utime, (const char *path, const struct utimbuf *times), (path, times), AT_FDCWD, path, 0,
+     rc_change_existing("utime", &t, 0))
+PATH(int, utimes, (const char *path, const struct timeval times[2]), (path, times), AT_FDCWD, path, 0,
+     rc_change_existing("utimes", &t, 0))
+PATH(int, lutimes, (const char *path, const struct timeval times[2]), (path, times), AT_FDCWD, path,
+     AT_SYMLINK_NOFOLLOW, rc_change_existing("lutimes", &t, AT_SYMLINK_NOFOLLOW))
+PATH(int, futimesat, (int dirfd, const char *path, const struct timeval times[2]), (dirfd, path, times), dirfd,
+     path ? path : "", AT_EMPTY_PATH, rc_change_existing("futimesat", &t, 0))
+/* A NULL path is dirfd itself: how glibc's futimens asks the kernel. */
+PATH(int, utimensat, (int dirfd, const char *path, const struct timespec times[2], int flags),
+     (dirfd, path, times, flags), dirfd, path ? path : "", path ? flags : flags | AT_EMPTY_PATH,
+     rc_change_existing("utimensat", &t, flags))
+PATH(int, setxattr, (const char *path, const char *name, const void *value, size_t size, int flags),
+     (path, name, value, size, flags), AT_FDCWD, path, 0, rc_change_existing("setxattr", &t, 0))
+PATH(int, lsetxattr, (const char *path, const char *name, const void *value, size_t size, int flags),
+     (path, name, value, size, flags), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
+     rc_change_existing("lsetxattr", &t, AT_SYMLINK_NOFOLLOW))
+PATH(int, removexattr, (const char *path, const char *name), (path, name), AT_FDCWD, path, 0,
+     rc_change_existing("removexattr", &t, 0))
+PATH(int, lremovexattr, (const char *path, const char *name), (path, name), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
+     rc_change_existing("lremovexattr", &t, AT_SYMLINK_NOFOLLOW))
+PATH(int, truncate, (const char *path, off_t length), (path, length), AT_FDCWD, path, 0, rc_change_size(&t))
+#ifdef __GLIBC__
+PATH(int, truncate64, (const char *path, off64_t length), (path, length), AT_FDCWD, path, 0, rc_change_size(&t))
+#endif
+PATH(int, mkdir, (const char *path, mode_t mode), (path, mode), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
+     rc_change_new("mkdir", &t))
+PATH(int, mkdirat, (int dirfd, const char *path, mode_t mode), (dirfd, path, mode), dirfd, path, AT_SYMLINK_NOFOLLOW,
+     rc_change_new("mkdirat", &t))
+PATH(int, mkfifo, (const char *path, mode_t mode), (path, mode), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
+     rc_change_new("mkfifo", &t))
+PATH(int, mkfifoat, (int dirfd, const char *path, mode_t mode), (dirfd, path, mode), dirfd, path, AT_SYMLINK_NOFOLLOW,
+     rc_change_new("mkfifoat", &t))
+PATH(int, mknod, (const char *path, mode_t mode, dev_t device), (path, mode, device), AT_FDCWD, path,
+     AT_SYMLINK_NOFOLLOW, rc_change_new("mknod", &t))
+PATH(int, mknodat, (int dirfd, const char *path, mode_t mode, dev_t device), (dirfd, path, mode, device), dirfd, path,
+     AT_SYMLINK_NOFOLLOW, rc_change_new("mknodat", &t))
+PATH(int, symlink, (const char *target, const char *path), (target, path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
+     rc_change_new("symlink", &t))
+PATH(int, symlinkat, (const char *target, int dirfd, const char *path), (target, dirfd, path), dirfd, path,
+     AT_SYMLINK_NOFOLLOW, rc_change_new("symlinkat", &t))
+PATH(int, unlink, (const char *path), (path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, rc_change_entry("unlink", &t))
+PATH(int, unlinkat, (int dirfd, const char *path, int flags), (dirfd, path, flags), dirfd, path, AT_SYMLINK_NOFOLLOW,
+     rc_change_entry("unlinkat", &t))
+PATH(int, rmdir, (const char *path), (path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, rc_change_entry("rmdir", &t))
+PATH(int, remove, (const char *path), (path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, rc_change_entry("remove", &t))
+OWN(int, rename, (const char *old, const char *to))
+OWN(int, renameat, (int old_dirfd, const char *old, int to_dirfd, const char *to))
+OWN(int, renameat2, (int old_dirfd, const char *old, int to_dirfd, const char *to, unsigned flags))
+OWN(int, link, (const char *old, const char *to))
+OWN(int, linkat, (int old_dirfd, const char *old, int to_dirfd, const char *to, int flags))
+
+/* ----------------------------------------------------------------------------------------------- processes */
+OWN(pid_t, _Fork, (void))
+OWN(int, clone, (int (*start)(void *), void *stack, int flags, void *argument, ...))
+OWN(int, execve, (const char *path, char *const argv[], char *const envp[]))
+OWN(int, execv, (const char *path, char *const argv[]))
+OWN(int, execvp, (const char *file, char *const argv[]))
+OWN(int, execvpe, (const char *file, char *const argv[], char *const envp[]))
+OWN(int, execl, (const char *path, const char *argument, ...))
+OWN(int, execle, (const char *path, const char *argument, ...))
+OWN(int, execlp, (const char *file, const char *argument, ...))
+OWN(int, fexecve, (int fd, char *const argv[], char *const envp[]))
+OWN(int, execveat, (int dirfd, const char *path, char *const argv[], char *const envp[], int flags))
+OWN(int, posix_spawn, (pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+		       const posix_spawnattr_t *attributes, char *const argv[], char *const envp[]))
+OWN(int, posix_spawnp, (pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+			const posix_spawnattr_t *attributes, char *const argv[], char *const envp[]))
+OWN(int, posix_spawn_file_actions_addopen,
+    (posix_spawn_file_actions_t *actions, int fd, const char *path, int flags, mode_t mode))
+OWN(int, system, (const char *command))
+OWN(FILE *, popen, (const char *command, const char *mode))
+OWN(long, syscall, (long number, ...))
+
+/* ------------------------------------------------------------------- not there yet: refused, never local data */
+#define ABSENT(name) rc_refuse_path(name, &t, -ENOSYS)
+PATH(int, chdir, (const char *path), (path), AT_FDCWD, path, 0, ABSENT("chdir"))
+FD(int, fchdir, (int fd), (fd), fd, ((void)d, rc_refuse("fchdir", fd, -ENOSYS)))
+PATH(int, chroot, (const char *path), (path), AT_FDCWD, path, 0, ABSENT("chroot"))
+OWN(DIR *, opendir, (const char *path))
+OWN(DIR *, fdopendir, (int fd))
+FD(ssize_t, getdents64, (int fd, void *buffer, size_t size), (fd, buffer, size), fd,
+   ((void)d, rc_refuse("getdents64", fd, -ENOSYS)))
+#undef ABSENT
+
+/* ------------------------------------------------------------------------------------------------- streams */
+OWN(FILE *, fopen, (const char *path, const char *mode))
+OWN(FILE *, freopen, (const char *path, const char *mode, FILE *stream))
+OWN(FILE *, fdopen, (int fd, const char *mode))
+OWN(int, fclose, (FILE *stream))
+#ifdef __GLIBC__
+OWN(FILE *, fopen64, (const char *path, const char *mode))
+OWN(FILE *, freopen64, (const char *path, const char *mode, FILE *stream))
+#endif
