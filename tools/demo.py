@@ -57,7 +57,9 @@ def run_all(box: Path, address: str) -> int:
     for line in lines:
         show(line)
         environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
-        status = subprocess.run(["sh", "-c", line], env=environment, timeout=60).returncode
+        status = subprocess.run(
+            ["sh", "-c", line], env=environment, stderr=subprocess.STDOUT, timeout=60
+        ).returncode
         if status:
             print(f"demo: status {status}", flush=True)
             failed += 1
