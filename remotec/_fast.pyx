@@ -61,24 +61,6 @@ cdef extern from *:
     static inline uint8_t *put64(uint8_t *at, uint64_t v) { put32(at, v >> 32); put32(at + 4, (uint32_t)v); return at + 8; }
     static inline uint8_t *put_time(uint8_t *at, int64_t sec, uint32_t nsec) { return put32(put64(at, (uint64_t)sec), nsec); }
 
-    /* What is in the page cache of the wanted range; EAGAIN where some isn't and reading would wait for a disk. */
-    static inline ssize_t read_cached(int fd, void *to, size_t count, int64_t offset)
-    {
-        struct iovec part = { to, count };
-        struct stat st;
-        ssize_t got = preadv2(fd, &part, 1, offset, RWF_NOWAIT);
-
-        if (got >= 0 && (size_t)got < count) {  /* the end of the file, or of what is cached */
-            if (fstat(fd, &st))
-                return -1;
-            if (offset + got < st.st_size) {
-                errno = EAGAIN;
-                return -1;
-            }
-        }
-        return got;
-    }
-
     struct rc_range { uint64_t offset, length; };
     struct rc_cached { uint64_t cached, dirty, writeback, evicted, recently_evicted; };
 
@@ -91,6 +73,34 @@ cdef extern from *:
         if (syscall(SYS_cachestat, fd, &range, &found, 0))
             return 0;
         return found.cached + 1 >= pages;  /* pages may be larger than 4096 */
+    }
+
+    /* What is in the page cache of the wanted range; EAGAIN where some isn't and reading would wait for a disk. */
+    static inline ssize_t read_cached(int fd, void *to, size_t count, int64_t offset)
+    {
+        struct iovec part = { to, count };
+        struct stat st;
+        ssize_t got = preadv2(fd, &part, 1, offset, RWF_NOWAIT);
+
+        if (got < 0 && errno == EOPNOTSUPP) {  /* tmpfs, and others */
+            if (fstat(fd, &st))
+                return -1;
+            if (offset < st.st_size && !is_cached(fd, offset, count < (uint64_t)(st.st_size - offset)
+                                                              ? count : (uint64_t)(st.st_size - offset))) {
+                errno = EAGAIN;
+                return -1;
+            }
+            return pread(fd, to, count, offset);
+        }
+        if (got >= 0 && (size_t)got < count) {  /* the end of the file, or of what is cached */
+            if (fstat(fd, &st))
+                return -1;
+            if (offset + got < st.st_size) {
+                errno = EAGAIN;
+                return -1;
+            }
+        }
+        return got;
     }
 
     static inline int64_t size_of(int fd)
