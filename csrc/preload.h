@@ -38,6 +38,11 @@
 
 struct statx;
 
+/* glibc's second set of names where time_t may have 32 or 64 bits: what a program built with _TIME_BITS=64 calls. */
+#if defined(__GLIBC__) && defined(__TIMESIZE) && __TIMESIZE == 32
+#define RC_HAVE_TIME64 1
+#endif
+
 #define RC_EXPORT __attribute__((visibility("default")))
 
 /* Under a supervisor local calls go through the stub page, which its filter lets pass; only where the kernel's structures
@@ -124,7 +129,7 @@ int64_t rc_remote_lseek(struct rc_description *d, int fd, int64_t offset, int wh
 
 /* `put` writes the attributes to the program's buffer in one of its forms. */
 typedef int rc_put_stat(const struct rc_stat *from, void *to);
-rc_put_stat rc_put_struct_stat, rc_put_struct_stat64, rc_put_struct_statx;
+rc_put_stat rc_put_struct_stat, rc_put_struct_stat64, rc_put_struct_stat_time64, rc_put_struct_statx;
 int rc_remote_fstat(struct rc_description *d, int fd, rc_put_stat *put, void *to);
 int rc_remote_stat(const char *call, const struct rc_target *t, int flags, rc_put_stat *put, void *to);
 int rc_remote_statx(const struct rc_target *t, int flags, unsigned mask, void *to);

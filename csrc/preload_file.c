@@ -246,9 +246,9 @@ int rc_put_struct_statx(const struct rc_stat *from, void *to)
 		st.st_uid = from->uid; \
 		st.st_gid = from->gid; \
 		st.st_blksize = (__typeof__(st.st_blksize))from->blksize; \
-		st.st_atim.tv_nsec = (long)from->atime.nsec; \
-		st.st_mtim.tv_nsec = (long)from->mtime.nsec; \
-		st.st_ctim.tv_nsec = (long)from->ctime.nsec; \
+		st.st_atim.tv_nsec = (int32_t)from->atime.nsec; \
+		st.st_mtim.tv_nsec = (int32_t)from->mtime.nsec; \
+		st.st_ctim.tv_nsec = (int32_t)from->ctime.nsec; \
 		if (!FITS(st_nlink, from->nlink) || !FITS(st_ino, from->ino) || !FITS(st_size, from->size) || \
 		    !FITS(st_blocks, from->blocks) || !FITS(st_atim.tv_sec, from->atime.sec) || \
 		    !FITS(st_mtim.tv_sec, from->mtime.sec) || !FITS(st_ctim.tv_sec, from->ctime.sec)) \
@@ -258,6 +258,34 @@ int rc_put_struct_statx(const struct rc_stat *from, void *to)
 PUT_STAT(rc_put_struct_stat, struct stat)
 #ifdef __GLIBC__
 PUT_STAT(rc_put_struct_stat64, struct stat64)
+#endif
+#ifdef RC_HAVE_TIME64
+struct timespec_time64 {
+	int64_t tv_sec;
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	int32_t spare;
+#endif
+	int32_t tv_nsec;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	int32_t spare;
+#endif
+};
+
+/* `struct stat` under _TIME_BITS=64, the same on all of these machines. */
+struct stat_time64 {
+	dev_t st_dev;
+	ino64_t st_ino;
+	mode_t st_mode;
+	nlink_t st_nlink;
+	uid_t st_uid;
+	gid_t st_gid;
+	dev_t st_rdev;
+	off64_t st_size;
+	blksize_t st_blksize;
+	blkcnt64_t st_blocks;
+	struct timespec_time64 st_atim, st_mtim, st_ctim;
+};
+PUT_STAT(rc_put_struct_stat_time64, struct stat_time64)
 #endif
 
 int rc_remote_fstat(struct rc_description *d, int fd, rc_put_stat *put, void *to)
@@ -572,6 +600,9 @@ FCNTL(fcntl)
 FCNTL(fcntl64)
 FCNTL(__fcntl)
 #endif
+#ifdef RC_HAVE_TIME64
+FCNTL(__fcntl_time64)
+#endif
 
 /* FIONREAD of a regular file, whose position the server doesn't know. */
 static int bytes_left(struct rc_description *d, int fd, void *argument)
@@ -625,20 +656,25 @@ int rc_remote_ioctl(struct rc_description *d, int fd, unsigned long request, voi
 	return rc_copy_out(argument, words, (size_t)got / 4 * 4);
 }
 
-RC_EXPORT int ioctl(int fd, unsigned long request, ...)
-{
-	struct rc_description *d;
-	va_list arguments;
-	void *argument;
-
-	va_start(arguments, request);
-	argument = va_arg(arguments, void *);
-	va_end(arguments);
-	if (!rc_ready())
-		return rc_pass_ioctl()(fd, request, argument);
-	d = rc_fdtable_get(fd);
-	return d ? (int)rc_finish(rc_remote_ioctl(d, fd, request, argument)) : rc_next_ioctl(fd, request, argument);
-}
+#define IOCTL(name) \
+	RC_EXPORT int name(int fd, unsigned long request, ...) \
+	{ \
+		struct rc_description *d; \
+		va_list arguments; \
+		void *argument; \
+		va_start(arguments, request); \
+		argument = va_arg(arguments, void *); \
+		va_end(arguments); \
+		if (!rc_ready()) \
+			return rc_pass_##name()(fd, request, argument); \
+		d = rc_fdtable_get(fd); \
+		return d ? (int)rc_finish(rc_remote_ioctl(d, fd, request, argument)) \
+			 : rc_next_##name(fd, request, argument); \
+	}
+IOCTL(ioctl)
+#ifdef RC_HAVE_TIME64
+IOCTL(__ioctl_time64)
+#endif
 
 int rc_remote_advise(struct rc_description *d, int fd, int64_t offset, int64_t length, int advice)
 {

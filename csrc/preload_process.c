@@ -87,46 +87,46 @@ void rc_forget_in_message(const struct msghdr *message)
 	descriptors_of(message, rc_fdtable_forget);
 }
 
-RC_EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
-{
-	if (!rc_ready())
-		return rc_pass_sendmsg()(fd, message, flags);
-	rc_share_in_message(message);
-	return rc_next_sendmsg(fd, message, flags);
-}
-
-RC_EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
-{
-	if (!rc_ready())
-		return rc_pass_sendmmsg()(fd, messages, count, flags);
-	for (unsigned i = 0; i < count && i < 1024; i++)
-		rc_share_in_message(&messages[i].msg_hdr);
-	return rc_next_sendmmsg(fd, messages, count, flags);
-}
-
-RC_EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
-{
-	ssize_t got;
-
-	if (!rc_ready())
-		return rc_pass_recvmsg()(fd, message, flags);
-	got = rc_next_recvmsg(fd, message, flags);
-	if (got >= 0)
-		rc_forget_in_message(message);
-	return got;
-}
-
-RC_EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
-{
-	int got;
-
-	if (!rc_ready())
-		return rc_pass_recvmmsg()(fd, messages, count, flags, timeout);
-	got = rc_next_recvmmsg(fd, messages, count, flags, timeout);
-	for (int i = 0; i < got; i++)
-		rc_forget_in_message(&messages[i].msg_hdr);
-	return got;
-}
+#define MESSAGES(sendmsg, sendmmsg, recvmsg, recvmmsg, timeout_type) \
+	RC_EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags) \
+	{ \
+		if (!rc_ready()) \
+			return rc_pass_##sendmsg()(fd, message, flags); \
+		rc_share_in_message(message); \
+		return rc_next_##sendmsg(fd, message, flags); \
+	} \
+	RC_EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags) \
+	{ \
+		if (!rc_ready()) \
+			return rc_pass_##sendmmsg()(fd, messages, count, flags); \
+		for (unsigned i = 0; i < count && i < 1024; i++) \
+			rc_share_in_message(&messages[i].msg_hdr); \
+		return rc_next_##sendmmsg(fd, messages, count, flags); \
+	} \
+	RC_EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags) \
+	{ \
+		ssize_t got; \
+		if (!rc_ready()) \
+			return rc_pass_##recvmsg()(fd, message, flags); \
+		got = rc_next_##recvmsg(fd, message, flags); \
+		if (got >= 0) \
+			rc_forget_in_message(message); \
+		return got; \
+	} \
+	RC_EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, timeout_type *timeout) \
+	{ \
+		int got; \
+		if (!rc_ready()) \
+			return rc_pass_##recvmmsg()(fd, messages, count, flags, timeout); \
+		got = rc_next_##recvmmsg(fd, messages, count, flags, timeout); \
+		for (int i = 0; i < got; i++) \
+			rc_forget_in_message(&messages[i].msg_hdr); \
+		return got; \
+	}
+MESSAGES(sendmsg, sendmmsg, recvmsg, recvmmsg, struct timespec)
+#ifdef RC_HAVE_TIME64
+MESSAGES(__sendmsg64, __sendmmsg64, __recvmsg64, __recvmmsg64, void)
+#endif
 
 /* --------------------------------------------------------------------------------------------- environment */
 

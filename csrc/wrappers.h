@@ -294,6 +294,35 @@ OWN(int, renameat2, (int old_dirfd, const char *old, int to_dirfd, const char *t
 OWN(int, link, (const char *old, const char *to))
 OWN(int, linkat, (int old_dirfd, const char *old, int to_dirfd, const char *to, int flags))
 
+/* --------------------------------------------------------- the same for programs built with _TIME_BITS=64 */
+#ifdef RC_HAVE_TIME64
+FD(int, __fstat64_time64, (int fd, void *st), (fd, st), fd, rc_remote_fstat(d, fd, rc_put_struct_stat_time64, st))
+PATH(int, __stat64_time64, (const char *path, void *st), (path, st), AT_FDCWD, path, 0,
+     rc_remote_stat("stat", &t, 0, rc_put_struct_stat_time64, st))
+PATH(int, __lstat64_time64, (const char *path, void *st), (path, st), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
+     rc_remote_stat("lstat", &t, AT_SYMLINK_NOFOLLOW, rc_put_struct_stat_time64, st))
+PATH(int, __fstatat64_time64, (int dirfd, const char *path, void *st, int flags), (dirfd, path, st, flags), dirfd, path,
+     flags, rc_remote_stat("fstatat", &t, flags, rc_put_struct_stat_time64, st))
+OWN(int, __fcntl_time64, (int fd, int command, ...))
+OWN(int, __ioctl_time64, (int fd, unsigned long request, ...))
+OWN(ssize_t, __sendmsg64, (int fd, const struct msghdr *message, int flags))
+OWN(int, __sendmmsg64, (int fd, struct mmsghdr *messages, unsigned count, int flags))
+OWN(ssize_t, __recvmsg64, (int fd, struct msghdr *message, int flags))
+OWN(int, __recvmmsg64, (int fd, struct mmsghdr *messages, unsigned count, int flags, void *timeout))
+FD(int, __futimens64, (int fd, const void *times), (fd, times), fd, ((void)d, rc_refuse("futimens", fd, -EROFS)))
+FD(int, __futimes64, (int fd, const void *times), (fd, times), fd, ((void)d, rc_refuse("futimes", fd, -EROFS)))
+PATH(int, __utime64, (const char *path, const void *times), (path, times), AT_FDCWD, path, 0,
+     rc_change_existing("utime", &t, 0))
+PATH(int, __utimes64, (const char *path, const void *times), (path, times), AT_FDCWD, path, 0,
+     rc_change_existing("utimes", &t, 0))
+PATH(int, __lutimes64, (const char *path, const void *times), (path, times), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
+     rc_change_existing("lutimes", &t, AT_SYMLINK_NOFOLLOW))
+PATH(int, __futimesat64, (int dirfd, const char *path, const void *times), (dirfd, path, times), dirfd,
+     path ? path : "", AT_EMPTY_PATH, rc_change_existing("futimesat", &t, 0))
+PATH(int, __utimensat64, (int dirfd, const char *path, const void *times, int flags), (dirfd, path, times, flags), dirfd,
+     path ? path : "", path ? flags : flags | AT_EMPTY_PATH, rc_change_existing("utimensat", &t, flags))
+#endif
+
 /* ----------------------------------------------------------------------------------------------- processes */
 OWN(pid_t, _Fork, (void))
 OWN(int, clone, (int (*start)(void *), void *stack, int flags, void *argument, ...))
