@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "protocol.h"
@@ -63,14 +64,34 @@ static void unlock(struct rc_description *d)
 	rc_sys_futex_wake(&d->lock, 1);
 }
 
-/* Serialises the processes that share the offset.  Closing another descriptor of the same placeholder would drop it early; the
- * kernel drops it by itself when a process dies. */
-static void lock_offset(int fd, short type)
+/* Serialises the processes that share the offset: by an flock of a description of our own, since the program's is the very
+ * thing that they share, and it may be read-only, which rules out a record lock.  Unlocked before it's closed, so that a
+ * copy that a fork takes meanwhile holds nothing.  -errno: go on without it. */
+static int lock_offset(int fd)
 {
-	struct flock range = { .l_type = type, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1 };
+	char link[32] = "/proc/self/fd/", *at = link + sizeof "/proc/self/fd/" - 1;
+	int own, divisor = 1, locked;
 
-	while (rc_sys_fcntl(fd, F_SETLKW, (long)&range) == -EINTR)
-		;
+	while (fd / divisor > 9)
+		divisor *= 10;
+	for (; divisor; divisor /= 10)
+		*at++ = (char)('0' + fd / divisor % 10);
+	*at = '\0';
+	own = rc_sys_open(AT_FDCWD, link, O_RDONLY | O_CLOEXEC, 0);
+	if (own < 0)
+		return own;
+	do
+		locked = (int)RC_SYS(SYS_flock, own, LOCK_EX, 0, 0, 0, 0);
+	while (locked == -EINTR);
+	return own;
+}
+
+static void unlock_offset(int own)
+{
+	if (own < 0)
+		return;
+	RC_SYS(SYS_flock, own, LOCK_UN, 0, 0, 0, 0);
+	rc_sys_close(own);
 }
 
 /* ---------------------------------------------------------------------------------------------- functions */
@@ -78,21 +99,23 @@ static void lock_offset(int fd, short type)
 /* A regular file: the placeholder's own offset says where, and moves on by what was read. */
 static ssize_t read_positioned(struct rc_description *d, int fd, const struct iovec *into, int count)
 {
-	bool held = lock(d), shared = held && d->shared;
-	int64_t offset;
+	bool held = lock(d);
+	int own = held && d->shared ? lock_offset(fd) : -1;
+	int64_t offset, at;
 	ssize_t got;
 
-	if (shared)
-		lock_offset(fd, F_WRLCK);
-	do {
+	for (;;) {
 		offset = rc_sys_lseek(fd, 0, SEEK_CUR);
 		got = offset < 0 ? (ssize_t)offset : rc_call_pread(d->handle, into, count, offset);
+		if (got <= 0)
+			break;
+		at = rc_sys_lseek(fd, got, SEEK_CUR);
+		if (at == offset + got || at < 0)
+			break;
 		/* Moved meanwhile, by a signal handler's read or another thread's lseek: as if we had started after it. */
-	} while (got >= 0 && rc_sys_lseek(fd, 0, SEEK_CUR) != offset);
-	if (got > 0)
-		rc_sys_lseek(fd, offset + got, SEEK_SET);
-	if (shared)
-		lock_offset(fd, F_UNLCK);
+		rc_sys_lseek(fd, -got, SEEK_CUR);
+	}
+	unlock_offset(own);
 	if (held)
 		unlock(d);
 	return got;

@@ -4,7 +4,7 @@
  *
  * Each function takes `fd`, a descriptor in THIS process of the placeholder's description (the program's own number in
  * the preload tier, a borrowed copy in the supervisor): the offset of a KIND_POSITIONED file is that description's,
- * and processes that share it see each byte once (an fcntl lock on the placeholder serialises them where it may be
+ * and processes that share it see each byte once (an flock on the placeholder serialises them where it may be
  * shared, a futex the threads of this process; a signal handler in the middle of its own thread's read goes first).
  */
 #ifndef RC_DESCRIPTION_H

@@ -51,10 +51,20 @@ static long absent(void)
 	return -1;
 }
 
+/* What glibc keeps only for old programs (__xstat since 2.33) has no default version: it's asked for by each version that an
+ * architecture's first symbols have had. */
 void *rc_resolve(const char *name)
 {
 	void *found = dlsym(RTLD_NEXT, name);
+#ifdef __GLIBC__
+	static const char *const versions[] = {
+		"GLIBC_2.2.5", "GLIBC_2.0", "GLIBC_2.1", "GLIBC_2.2", "GLIBC_2.3", "GLIBC_2.4", "GLIBC_2.17", "GLIBC_2.18",
+		"GLIBC_2.27", "GLIBC_2.29",
+	};
 
+	for (size_t i = 0; !found && i < sizeof versions / sizeof *versions; i++)
+		found = dlvsym(RTLD_NEXT, name, versions[i]);
+#endif
 	return found ? found : (void *)absent;
 }
 

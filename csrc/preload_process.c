@@ -130,7 +130,7 @@ MESSAGES(__sendmsg64, __sendmmsg64, __recvmsg64, __recvmmsg64, void)
 
 /* --------------------------------------------------------------------------------------------- environment */
 
-enum { KEPT = 10 };
+enum { KEPT = 16 };
 static char *kept[KEPT + 1];		/* "NAME=value", as this process was started */
 static char own_path[RC_PATH_MAX];	/* this library's, for LD_PRELOAD */
 
