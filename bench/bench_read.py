@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
+from remotec.check import try_tier
+
 HERE = Path(__file__).resolve().parent
 KIB, MIB = 2**10, 2**20
 CALLS = 2_000_000
@@ -106,6 +108,10 @@ class Bench:
                 "yardstick": ([], port, yard.pid),
             }
             for tier in self.tiers:
+                problem = try_tier(tier, address)
+                if problem:
+                    print(f"{tier}: {problem}")
+                    continue
                 prefix = [
                     *remotec,
                     "run",
