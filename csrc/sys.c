@@ -342,8 +342,8 @@ enum { SIGNAL_SET = _NSIG / 8 };	/* the kernel's: 16 bytes on mips, 8 elsewhere 
 /* Whether the aligned bytes around `address` can be read: the kernel copies the set before it looks at `how`. */
 static bool readable(uintptr_t address)
 {
-	return RC_SYS(SYS_rt_sigprocmask, -1, address & ~(uintptr_t)(SIGNAL_SET - 1), NULL, SIGNAL_SET, 0, 0)
-	       != -EFAULT;
+	address &= ~(uintptr_t)(SIGNAL_SET - 1);	/* 0 would mean: no set */
+	return address && RC_SYS(SYS_rt_sigprocmask, -1, address, NULL, SIGNAL_SET, 0, 0) != -EFAULT;
 }
 
 int rc_copy_in(void *to, const void *from, size_t count)
