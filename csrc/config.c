@@ -11,7 +11,7 @@ struct rc_config rc_config;
 
 const char *const rc_config_variables[] = {
 	"REMOTE_SERVER", "LOCAL_PATHS", "REMOTE_PATHS", "REMOTE_FD_SHIFT", "LIBREMOTEC_DEBUG", "REMOTEC_SESSION",
-	"REMOTEC_CONTROL", "REMOTEC_TIER", "REMOTEC_TIMEOUT", NULL,
+	"REMOTEC_CONTROL", "REMOTEC_TIER", "REMOTEC_TIMEOUT", "REMOTEC_MAX_STALE", NULL,
 };
 
 static const char *value_of(char *const *environment, const char *name)
@@ -69,6 +69,7 @@ void rc_config_load(char *const *environment)
 		rc_config.server = "127.0.0.1";
 	rc_config.fd_shift = number_of(environment, "REMOTE_FD_SHIFT", 2048);
 	rc_config.timeout_s = number_of(environment, "REMOTEC_TIMEOUT", 30);
+	rc_config.max_stale_ms = number_of(environment, "REMOTEC_MAX_STALE", 1000);
 	rc_config.debug = number_of(environment, "LIBREMOTEC_DEBUG", 0) != 0;
 	rc_config.supervised = tier && (!strcmp(tier, "both") || !strcmp(tier, "supervisor"));
 	rc_config.control = copy_of(value_of(environment, "REMOTEC_CONTROL"));

@@ -10,6 +10,7 @@
  *   REMOTEC_SESSION     32 hex digits: the session to belong to; default: a new random one
  *   REMOTEC_CONTROL     path of remotec-run's datagram socket
  *   REMOTEC_TIER        preload, supervisor or both (set by remotec-run)
+ *   REMOTEC_MAX_STALE   milliseconds that attributes fetched ahead may be old; default 1000; 0: none are
  *   REMOTEC_TIMEOUT     seconds to wait for a server that has stopped answering; default 30
  */
 #ifndef RC_CONFIG_H
@@ -30,6 +31,7 @@ struct rc_config {
 	bool session_given;
 	const char *control;	/* NULL: no remotec-run above us */
 	int timeout_s;
+	int max_stale_ms;
 	int error;		/* 0, or the -errno that every remote call returns: the rules contradict one another… */
 	const char *problem;	/* …and the sentence that says so */
 };

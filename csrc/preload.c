@@ -320,29 +320,3 @@ OPEN(openat64, LARGE, dirfd, (int dirfd, const char *path, int flags, ...), flag
 OPEN(__open, 0, AT_FDCWD, (const char *path, int flags, ...), flags, (path, flags, mode))
 OPEN(__open64, LARGE, AT_FDCWD, (const char *path, int flags, ...), flags, (path, flags, mode))
 #endif
-
-/* ------------------------------------------------------------------------------------------- not there yet */
-
-RC_EXPORT DIR *opendir(const char *path)
-{
-	struct rc_target t;
-	int side;
-
-	if (!rc_ready())
-		return rc_pass_opendir()(path);
-	side = rc_locate(AT_FDCWD, path, 0, &t);
-	if (side == 0)
-		return rc_next_opendir(path);
-	rc_finish(side < 0 ? side : rc_refuse_path("opendir", &t, -ENOSYS));
-	return NULL;
-}
-
-RC_EXPORT DIR *fdopendir(int fd)
-{
-	if (!rc_ready())
-		return rc_pass_fdopendir()(fd);
-	if (!rc_fdtable_get(fd))
-		return rc_next_fdopendir(fd);
-	rc_finish(rc_refuse("fdopendir", fd, -ENOSYS));
-	return NULL;
-}

@@ -15,6 +15,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <poll.h>
 #include <spawn.h>
 #include <stdbool.h>
@@ -160,6 +161,10 @@ void rc_share_all(bool over_exec);
 void rc_in_child(void);
 void rc_share_in_message(const struct msghdr *message);
 void rc_forget_in_message(const struct msghdr *message);
+
+/* ------------------------------------------------------------------------------ directories: preload_dir.c */
+
+ssize_t rc_remote_getdents(struct rc_description *d, int fd, void *user, size_t size);
 
 /* ---------------------------------------------------------------------------- streams: preload_stdio.c */
 

@@ -13,6 +13,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "directory.h"
 #include "protocol.h"
 #include "translate.h"
 #include "transport.h"
@@ -54,6 +55,8 @@ int rc_remote_open(const struct rc_target *t, int flags, unsigned mode, uint64_t
 
 	rc_debug("open() on remote file %s", t->given);
 	result = rc_call_open(t->at, flags, mode, resolve, NULL, 0, &opened);
+	if (!result && opened.kind == RC_KIND_DIRECTORY && t->at.directory == RC_NO_HANDLE)
+		rc_attributes_opened(opened.handle, t->at.path);
 	if (!result)
 		result = rc_remote_adopt(&opened, flags);
 	if (result < 0)
@@ -298,6 +301,15 @@ int rc_remote_fstat(struct rc_description *d, int fd, rc_put_stat *put, void *to
 	return result < 0 ? result : put(&stat, to);
 }
 
+/* What a readdir brought a moment ago saves the question. */
+static int stat_of(const struct rc_target *t, int flags, unsigned mask, struct rc_stat *stat)
+{
+	if (!t->extra && !(flags & AT_EMPTY_PATH) &&
+	    rc_attributes_lookup(t->at, !(flags & AT_SYMLINK_NOFOLLOW), mask, stat))
+		return 0;
+	return rc_call_stat(t->at, flags | t->extra, mask, stat);
+}
+
 int rc_remote_stat(const char *call, const struct rc_target *t, int flags, rc_put_stat *put, void *to)
 {
 	struct rc_stat stat;
@@ -306,7 +318,7 @@ int rc_remote_stat(const char *call, const struct rc_target *t, int flags, rc_pu
 	rc_debug("%s() on remote file %s", call, t->given);
 	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH))
 		return -EINVAL;
-	result = rc_call_stat(t->at, flags | t->extra, STATX_BASIC_STATS, &stat);
+	result = stat_of(t, flags, STATX_BASIC_STATS, &stat);
 	return result < 0 ? result : put(&stat, to);
 }
 
@@ -318,7 +330,7 @@ int rc_remote_statx(const struct rc_target *t, int flags, unsigned mask, void *t
 	rc_debug("statx() on remote file %s", t->given);
 	if (mask & 0x80000000u)		/* STATX__RESERVED */
 		return -EINVAL;
-	result = rc_call_stat(t->at, flags | t->extra, mask, &stat);
+	result = stat_of(t, flags, mask, &stat);
 	return result < 0 ? result : rc_put_struct_statx(&stat, to);
 }
 

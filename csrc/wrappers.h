@@ -350,11 +350,32 @@ OWN(long, syscall, (long number, ...))
 PATH(int, chdir, (const char *path), (path), AT_FDCWD, path, 0, ABSENT("chdir"))
 FD(int, fchdir, (int fd), (fd), fd, ((void)d, rc_refuse("fchdir", fd, -ENOSYS)))
 PATH(int, chroot, (const char *path), (path), AT_FDCWD, path, 0, ABSENT("chroot"))
+#undef ABSENT
+
+/* --------------------------------------------------------------------------------------------- directories */
 OWN(DIR *, opendir, (const char *path))
 OWN(DIR *, fdopendir, (int fd))
+OWN(struct dirent *, readdir, (DIR *dir))
+OWN(int, readdir_r, (DIR *dir, struct dirent *entry, struct dirent **result))
+OWN(void, seekdir, (DIR *dir, long offset))
+OWN(void, rewinddir, (DIR *dir))
+OWN(long, telldir, (DIR *dir))
+OWN(int, dirfd, (DIR *dir))
+OWN(int, closedir, (DIR *dir))
+OWN(int, scandir, (const char *path, struct dirent ***list, int (*select)(const struct dirent *),
+		   int (*compare)(const struct dirent **, const struct dirent **)))
+#ifdef __GLIBC__
+OWN(struct dirent64 *, readdir64, (DIR *dir))
+OWN(int, readdir64_r, (DIR *dir, struct dirent64 *entry, struct dirent64 **result))
+OWN(int, scandir64, (const char *path, struct dirent64 ***list, int (*select)(const struct dirent64 *),
+		     int (*compare)(const struct dirent64 **, const struct dirent64 **)))
+OWN(int, glob, (const char *pattern, int flags, int (*failed)(const char *, int), glob_t *found))
+#if __SIZEOF_LONG__ == 8
+OWN(int, glob64, (const char *pattern, int flags, int (*failed)(const char *, int), glob64_t *found))
+#endif
 FD(ssize_t, getdents64, (int fd, void *buffer, size_t size), (fd, buffer, size), fd,
-   ((void)d, rc_refuse("getdents64", fd, -ENOSYS)))
-#undef ABSENT
+   rc_remote_getdents(d, fd, buffer, size))
+#endif
 
 /* ------------------------------------------------------------------------------------------------- streams */
 OWN(FILE *, fopen, (const char *path, const char *mode))

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Reading a directory of the server's: entries in batches, their attributes with them where programs turn out to want them.
+ *
+ * What came with the entries is kept for a moment (rc_config.max_stale_ms), so that the stat of each name that follows a
+ * walk's readdir asks nobody.
+ */
+#ifndef RC_DIRECTORY_H
+#define RC_DIRECTORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "calls.h"
+
+struct rc_directory {
+	uint64_t handle;
+	int64_t next;		/* d_off to go on after */
+	bool end;		/* the server has no more after `entries` */
+	bool loaded;		/* `entries` is valid */
+	struct rc_entries entries;
+	uint8_t *buffer;	/* RC_LIMIT_MAX_REPLY bytes, mapped on first use */
+};
+
+/* 1 and the next entry; 0 at the end; -errno. */
+int rc_directory_next(struct rc_directory *directory, struct rc_entry *entry);
+/* Go on after the entry whose d_off is `offset`; 0: from the start. */
+void rc_directory_seek(struct rc_directory *directory, int64_t offset);
+void rc_directory_free(struct rc_directory *directory);
+
+/* Names the directory that `handle` is, as programs will name its entries: the server path it was opened by. */
+void rc_attributes_opened(uint64_t handle, const char *server_path);
+/* Attributes of a path that a readdir brought lately.  Only what lstat would say. */
+bool rc_attributes_lookup(struct rc_location at, bool follow, unsigned mask, struct rc_stat *stat);
+
+#endif

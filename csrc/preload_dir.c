@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Directory streams.  A DIR of a remote directory is ours: it lives in one reserved range of addresses, by which every function
+ * here tells it from libc's own without looking into it.
+ */
+#include "preload.h"
+
+#include <glob.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "directory.h"
+#include "protocol.h"
+#include "translate.h"
+
+#ifndef __GLIBC__
+#define dirent64 dirent
+#endif
+
+enum { STREAMS = 4096 };
+
+struct stream {
+	_Atomic bool taken;
+	int fd;
+	int64_t told;			/* what telldir says: d_off of the entry last given */
+	struct rc_directory directory;
+	struct dirent entry;
+	struct dirent64 entry64;
+};
+
+static struct stream *streams;		/* STREAMS of them, reserved when the first is opened */
+
+static struct stream *ours(DIR *dir)
+{
+	struct stream *s = (struct stream *)dir;
+
+	return streams && s >= streams && s < streams + STREAMS ? s : NULL;
+}
+
+static struct stream *new_stream(void)
+{
+	if (!streams) {
+		struct stream *made = rc_sys_map(STREAMS * sizeof *streams);
+
+		if (!made)
+			return NULL;
+		if (!__sync_bool_compare_and_swap(&streams, NULL, made))
+			RC_SYS(SYS_munmap, made, STREAMS * sizeof *streams, 0, 0, 0, 0);
+	}
+	for (size_t i = 0; i < STREAMS; i++) {
+		bool taken = false;
+
+		if (!atomic_load_explicit(&streams[i].taken, memory_order_relaxed) &&
+		    atomic_compare_exchange_strong(&streams[i].taken, &taken, true))
+			return &streams[i];
+	}
+	return NULL;
+}
+
+/* The stream of a descriptor that is a directory's; NULL and errno. */
+static DIR *stream_of(int fd)
+{
+	struct rc_description *d = rc_fdtable_get(fd);
+	struct stream *s;
+
+	if (!d || d->kind != RC_KIND_DIRECTORY) {
+		errno = d && d->kind == RC_KIND_PATH ? EBADF : ENOTDIR;
+		return NULL;
+	}
+	s = new_stream();
+	if (!s) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	s->fd = fd;
+	s->directory = (struct rc_directory){ .handle = d->handle };
+	s->told = rc_sys_lseek(fd, 0, SEEK_CUR);	/* where another stream of this description, or getdents64, was */
+	rc_directory_seek(&s->directory, s->told);
+	return (DIR *)s;
+}
+
+static DIR *open_stream(const struct rc_target *t)
+{
+	int fd = (int)rc_finish(rc_remote_open(t, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, 0));
+	DIR *dir = fd < 0 ? NULL : stream_of(fd);
+
+	if (!dir && fd >= 0) {
+		int saved = errno;
+
+		close(fd);
+		errno = saved;
+	}
+	return dir;
+}
+
+RC_EXPORT DIR *opendir(const char *path)
+{
+	struct rc_target t;
+	int side;
+
+	if (!rc_ready())
+		return rc_pass_opendir()(path);
+	side = rc_locate(AT_FDCWD, path, 0, &t);
+	if (side == 0)
+		return rc_next_opendir(path);
+	return rc_finish(side) < 0 ? NULL : open_stream(&t);
+}
+
+RC_EXPORT DIR *fdopendir(int fd)
+{
+	if (!rc_ready())
+		return rc_pass_fdopendir()(fd);
+	return rc_fdtable_get(fd) ? stream_of(fd) : rc_next_fdopendir(fd);
+}
+
+/* 1: an entry; 0: the end; -errno. */
+static int next_entry(struct stream *s, struct rc_entry *entry)
+{
+	int result = rc_directory_next(&s->directory, entry);
+
+	if (result > 0) {
+		s->told = entry->offset;
+		rc_sys_lseek(s->fd, s->told, SEEK_SET);
+	}
+	return result > 0 && entry->name_length >= sizeof s->entry.d_name ? -EOVERFLOW : result;
+}
+
+#define READDIR(function, record, member) \
+	RC_EXPORT record *function(DIR *dir) \
+	{ \
+		struct stream *s = ours(dir); \
+		struct rc_entry from; \
+		int result; \
+		if (!s) \
+			return rc_pass_##function()(dir); \
+		result = next_entry(s, &from); \
+		if (rc_finish(result) <= 0) \
+			return NULL; \
+		s->member.d_ino = from.ino; \
+		s->member.d_off = (__typeof__(s->member.d_off))from.offset; \
+		s->member.d_type = (unsigned char)from.type; \
+		s->member.d_reclen = (unsigned short)((offsetof(record, d_name) + from.name_length + 8) & ~(size_t)7); \
+		memcpy(s->member.d_name, from.name, from.name_length); \
+		s->member.d_name[from.name_length] = '\0'; \
+		if ((uint64_t)s->member.d_ino != from.ino) { \
+			errno = EOVERFLOW; \
+			return NULL; \
+		} \
+		return &s->member; \
+	}
+READDIR(readdir, struct dirent, entry)
+#ifdef __GLIBC__
+READDIR(readdir64, struct dirent64, entry64)
+#endif
+
+#define READDIR_R(name, type, plain) \
+	RC_EXPORT int name(DIR *dir, type *entry, type **result) \
+	{ \
+		int saved = errno, error; \
+		type *found; \
+		if (!ours(dir)) \
+			return rc_pass_##name()(dir, entry, result); \
+		errno = 0; \
+		found = plain(dir); \
+		error = errno; \
+		errno = saved; \
+		if (found) \
+			memcpy(entry, found, offsetof(type, d_name) + strlen(found->d_name) + 1); \
+		*result = found ? entry : NULL; \
+		return error; \
+	}
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+READDIR_R(readdir_r, struct dirent, readdir)
+#ifdef __GLIBC__
+READDIR_R(readdir64_r, struct dirent64, readdir64)
+#endif
+
+RC_EXPORT void seekdir(DIR *dir, long offset)
+{
+	struct stream *s = ours(dir);
+
+	if (!s) {
+		rc_pass_seekdir()(dir, offset);
+		return;
+	}
+	s->told = offset;
+	rc_sys_lseek(s->fd, offset, SEEK_SET);
+	rc_directory_seek(&s->directory, offset);
+}
+
+RC_EXPORT void rewinddir(DIR *dir)
+{
+	if (ours(dir))
+		seekdir(dir, 0);
+	else
+		rc_pass_rewinddir()(dir);
+}
+
+RC_EXPORT long telldir(DIR *dir)
+{
+	struct stream *s = ours(dir);
+
+	return s ? (long)s->told : rc_pass_telldir()(dir);
+}
+
+RC_EXPORT int dirfd(DIR *dir)
+{
+	struct stream *s = ours(dir);
+
+	return s ? s->fd : rc_pass_dirfd()(dir);
+}
+
+RC_EXPORT int closedir(DIR *dir)
+{
+	struct stream *s = ours(dir);
+	int fd;
+
+	if (!s)
+		return rc_pass_closedir()(dir);
+	fd = s->fd;
+	rc_directory_free(&s->directory);
+	atomic_store(&s->taken, false);
+	return close(fd);
+}
+
+/* ------------------------------------------------------------------------------------------ made of the above */
+
+typedef int comparison(const void *, const void *);
+
+#define SCAN(function, type, readdir_function) \
+	static int function(DIR *dir, type ***list, int (*select)(const type *), int (*compare)(const type **, const type **)) \
+	{ \
+		size_t count = 0, room = 0; \
+		type **found = NULL, *entry; \
+		int saved = errno; \
+		errno = 0; \
+		while ((entry = readdir_function(dir))) { \
+			size_t size = offsetof(type, d_name) + strlen(entry->d_name) + 1; \
+			type *copy; \
+			if (select && !select(entry)) \
+				continue; \
+			if (count == room) { \
+				type **larger = realloc(found, (room = room ? 2 * room : 64) * sizeof *found); \
+				if (!larger) \
+					break; \
+				found = larger; \
+			} \
+			copy = malloc(size); \
+			if (!copy) \
+				break; \
+			found[count++] = memcpy(copy, entry, size); \
+			errno = 0; \
+		} \
+		if (errno) { \
+			int error = errno; \
+			while (count) \
+				free(found[--count]); \
+			free(found); \
+			closedir(dir); \
+			errno = error; \
+			return -1; \
+		} \
+		closedir(dir); \
+		errno = saved; \
+		if (compare && count) \
+			qsort(found, count, sizeof *found, (comparison *)(void (*)(void))compare); \
+		*list = found ? found : malloc(1); \
+		return (int)count; \
+	}
+SCAN(scan, struct dirent, readdir)
+
+#define SCANDIR(name, type, function) \
+	RC_EXPORT int name(const char *path, type ***list, int (*select)(const type *), \
+			   int (*compare)(const type **, const type **)) \
+	{ \
+		struct rc_target t; \
+		int side; \
+		DIR *dir; \
+		if (!rc_ready()) \
+			return rc_pass_##name()(path, list, select, compare); \
+		side = rc_locate(AT_FDCWD, path, 0, &t); \
+		if (side == 0) \
+			return rc_next_##name(path, list, select, compare); \
+		if (rc_finish(side) < 0) \
+			return -1; \
+		dir = open_stream(&t); \
+		return dir ? function(dir, list, select, compare) : -1; \
+	}
+SCANDIR(scandir, struct dirent, scan)
+#ifdef __GLIBC__
+SCAN(scan64, struct dirent64, readdir64)
+SCANDIR(scandir64, struct dirent64, scan64)
+
+static int glob_lstat(const char *path, struct stat *st)
+{
+	return lstat(path, st);
+}
+
+static int glob_stat(const char *path, struct stat *st)
+{
+	return stat(path, st);
+}
+
+/* libc's glob takes directory functions from the caller: ours, which pass local directories on. */
+RC_EXPORT int glob(const char *pattern, int flags, int (*failed)(const char *, int), glob_t *found)
+{
+	if (!rc_ready() || (flags & GLOB_ALTDIRFUNC))
+		return rc_pass_glob()(pattern, flags, failed, found);
+	found->gl_opendir = (void *(*)(const char *))(void (*)(void))opendir;
+	found->gl_readdir = (struct dirent *(*)(void *))(void (*)(void))readdir;
+	found->gl_closedir = (void (*)(void *))(void (*)(void))closedir;
+	found->gl_lstat = glob_lstat;
+	found->gl_stat = glob_stat;
+	return rc_next_glob(pattern, flags | GLOB_ALTDIRFUNC, failed, found);
+}
+
+#if __SIZEOF_LONG__ == 8
+RC_EXPORT int glob64(const char *pattern, int flags, int (*failed)(const char *, int), glob64_t *found)
+{
+	return glob(pattern, flags, failed, (glob_t *)found);	/* one structure on these machines */
+}
+#endif
+#endif
+
+/* ---------------------------------------------------------------------------------------------- getdents64 */
+
+struct record {		/* the kernel's linux_dirent64 */
+	uint64_t ino;
+	int64_t off;
+	uint16_t reclen;
+	uint8_t type;
+	char name[];
+};
+
+/* The position is the placeholder's offset, so that processes that share the description share it. */
+ssize_t rc_remote_getdents(struct rc_description *d, int fd, void *user, size_t size)
+{
+	struct rc_directory directory = { .handle = d->handle };
+	char bytes[32768], *at = bytes, *end = bytes + (size < sizeof bytes ? size : sizeof bytes);
+	int64_t offset = rc_sys_lseek(fd, 0, SEEK_CUR);
+	struct rc_entry entry;
+	ssize_t result = 0;
+
+	if (d->kind != RC_KIND_DIRECTORY)
+		return d->kind == RC_KIND_PATH ? -EBADF : -ENOTDIR;
+	rc_debug("getdents64() on remote fd %d", fd);
+	rc_directory_seek(&directory, offset);
+	while ((result = rc_directory_next(&directory, &entry)) > 0) {
+		struct record head = { entry.ino, entry.offset, 0, (uint8_t)entry.type };
+		size_t start = offsetof(struct record, name), length = (start + entry.name_length + 8) & ~(size_t)7;
+
+		if (length > (size_t)(end - at)) {
+			if (at == bytes)
+				result = -EINVAL;
+			break;
+		}
+		head.reclen = (uint16_t)length;
+		memset(at, 0, length);
+		memcpy(at, &head, start);
+		memcpy(at + start, entry.name, entry.name_length);
+		at += length;
+		offset = entry.offset;
+	}
+	rc_directory_free(&directory);
+	if (at == bytes)
+		return result < 0 ? result : 0;
+	if (rc_copy_out(user, bytes, (size_t)(at - bytes)))
+		return -EFAULT;
+	rc_sys_lseek(fd, offset, SEEK_SET);
+	return at - bytes;
+}
