@@ -55,6 +55,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def install(source: Path, scratch: Path, **environment: str) -> Path:
     """The bin directory of a new venv with the sdist's wheel; it sees this one's packages too."""
     pip = (sys.executable, "-m", "pip", "-q")
+    source = Path(shutil.copytree(source, scratch / "source"))  # an in-tree build leaves its objects behind
     run(*pip, "wheel", "--no-build-isolation", "--no-deps", "-w", str(scratch), str(source), **environment)
     (wheel,) = scratch.glob("*.whl")
     home = scratch / "venv"
