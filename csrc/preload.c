@@ -115,31 +115,6 @@ __attribute__((constructor)) static void start_early(void)
 
 /* -------------------------------------------------------------------------------------------------- routes */
 
-/* Whether a relative path without ".." could lead from a local directory to a remote one: its first component would have
- * to be one of a remote prefix.  Saves asking the kernel for the directory's name. */
-static bool may_lead_away(const char *path)
-{
-	size_t length = strcspn(path, "/");
-
-	if (rc_config.routes.default_remote || strstr(path, ".."))
-		return true;
-	for (size_t i = 0; i < rc_config.routes.count; i++) {
-		const char *at = rc_config.routes.rules[i].prefix;
-
-		if (!rc_config.routes.rules[i].remote)
-			continue;
-		if (!*at || (length == 1 && *path == '.'))
-			return true;
-		while (*at) {
-			at++;
-			if (!strncmp(at, path, length) && (at[length] == '/' || !at[length]))
-				return true;
-			at += strcspn(at, "/");
-		}
-	}
-	return false;
-}
-
 static bool name_of(int dirfd, char *base, size_t size)
 {
 	char link[32], *at = link + sizeof link;
@@ -214,7 +189,7 @@ int rc_locate(int dirfd, const char *path, int flags, struct rc_target *t)
 		result = find_descriptor(t, flags);
 		if (result != -1)
 			return result;
-	} else if (!may_lead_away(t->given) || !name_of(dirfd, base, sizeof base)) {
+	} else if (!rc_route_may_lead_away(&rc_config.routes, t->given) || !name_of(dirfd, base, sizeof base)) {
 		return 0;
 	}
 	result = rc_route_path(&rc_config.routes, base, t->given, &t->route);

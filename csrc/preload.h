@@ -147,10 +147,10 @@ int rc_remote_advise(struct rc_description *d, int fd, int64_t offset, int64_t l
 /* --------------------------------------------------------------------- changes, all refused: preload_change.c */
 
 /* As a read-only mount refuses: what Linux finds before it asks whether it may write comes first. */
-int rc_change_existing(const char *call, const struct rc_target *t, int flags);	/* chmod, utimes, setxattr … */
-int rc_change_size(const struct rc_target *t);					/* truncate */
-int rc_change_new(const char *call, const struct rc_target *t);			/* mkdir, symlink, mknod */
-int rc_change_entry(const char *call, const struct rc_target *t);		/* unlink, rmdir */
+int rc_refuse_change(const char *call, const struct rc_target *t, int flags);	/* chmod, utimes, setxattr … */
+int rc_refuse_size(const struct rc_target *t);					/* truncate */
+int rc_refuse_new(const char *call, const struct rc_target *t);			/* mkdir, symlink, mknod */
+int rc_refuse_entry(const char *call, const struct rc_target *t);		/* unlink, rmdir */
 int rc_rename(int old_dirfd, const char *old, int new_dirfd, const char *new_path);	/* 1: both are local */
 int rc_link(int old_dirfd, const char *old, int new_dirfd, const char *new_path, int flags);	/* 1: both are local */
 

@@ -1,66 +1,29 @@
 /* SPDX-License-Identifier: MIT
  *
- * Changes of remote files by a path: refused as a read-only mount refuses them, that is with EROFS, but after the errors
- * that Linux finds before it asks whether it may write (fs/namei.c, fs/open.c).
+ * Changes of remote files by a path, which are refused as a read-only mount refuses them (change.h).
  */
 #include "preload.h"
 
-#include <string.h>
+#include "change.h"
 
-#include "protocol.h"
-
-int rc_change_existing(const char *call, const struct rc_target *t, int flags)
+int rc_refuse_change(const char *call, const struct rc_target *t, int flags)
 {
-	struct rc_stat stat;
-	int result = rc_call_stat(t->at, (flags & (AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) | t->extra, STATX_TYPE, &stat);
-
-	return rc_refuse_path(call, t, result < 0 ? result : -EROFS);
+	return rc_refuse_path(call, t, rc_change_existing(t->at, flags | t->extra));
 }
 
-int rc_change_size(const struct rc_target *t)
+int rc_refuse_size(const struct rc_target *t)
 {
-	struct rc_stat stat;
-	int result = rc_call_stat(t->at, t->extra, STATX_TYPE, &stat);
-
-	if (!result)
-		result = S_ISDIR(stat.mode) ? -EISDIR : S_ISREG(stat.mode) ? -EROFS : -EINVAL;
-	return rc_refuse_path("truncate", t, result);
+	return rc_refuse_path("truncate", t, rc_change_size(t->at, t->extra));
 }
 
-/* The errors of the walk to the last component's directory. */
-static int walk_to_parent(const struct rc_target *t)
+int rc_refuse_new(const char *call, const struct rc_target *t)
 {
-	char parent[RC_PATH_MAX + 2];
-	size_t length = strlen(t->at.path);
-	struct rc_stat stat;
-
-	memcpy(parent, t->at.path, length);
-	while (length && parent[length - 1] == '/')
-		length--;
-	while (length && parent[length - 1] != '/')
-		length--;
-	strcpy(parent + length, ".");	/* asks for search permission as well */
-	return rc_call_stat((struct rc_location){ t->at.directory, parent }, 0, STATX_TYPE, &stat);
+	return rc_refuse_path(call, t, rc_change_new(t->at));
 }
 
-int rc_change_new(const char *call, const struct rc_target *t)
+int rc_refuse_entry(const char *call, const struct rc_target *t)
 {
-	struct rc_stat stat;
-	int result = rc_call_stat(t->at, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &stat);
-
-	if (!result)
-		result = -EEXIST;
-	else if (result == -ENOENT)
-		result = walk_to_parent(t);
-	return rc_refuse_path(call, t, result ? result : -EROFS);
-}
-
-/* Linux asks for write access before it looks the entry up: removing what isn't there is EROFS too. */
-int rc_change_entry(const char *call, const struct rc_target *t)
-{
-	int result = walk_to_parent(t);
-
-	return rc_refuse_path(call, t, result ? result : -EROFS);
+	return rc_refuse_path(call, t, rc_change_entry(t->at));
 }
 
 int rc_rename(int old_dirfd, const char *old, int new_dirfd, const char *new_path)
@@ -70,14 +33,14 @@ int rc_rename(int old_dirfd, const char *old, int new_dirfd, const char *new_pat
 
 	if (from < 0)
 		return from;
-	if (from && (result = walk_to_parent(&t)) < 0)
+	if (from && (result = rc_change_entry(t.at)) != -EROFS)
 		return rc_refuse_path("rename", &t, result);
 	to = rc_locate(new_dirfd, new_path, AT_SYMLINK_NOFOLLOW, &t);
 	if (to < 0)
 		return to;
 	if (!from && !to)
 		return 1;
-	if (to && (result = walk_to_parent(&t)) < 0)
+	if (to && (result = rc_change_entry(t.at)) != -EROFS)
 		return rc_refuse_path("rename", &t, result);
 	return rc_refuse_path("rename", &t, from && to ? -EROFS : -EXDEV);
 }
@@ -101,7 +64,7 @@ int rc_link(int old_dirfd, const char *old, int new_dirfd, const char *new_path,
 	if (to < 0)
 		return to;
 	if (to) {
-		result = rc_change_new("link", &t);
+		result = rc_refuse_new("link", &t);
 		return from || result != -EROFS ? result : -EXDEV;
 	}
 	return from ? rc_refuse_path("link", &t, -EXDEV) : 1;

@@ -272,3 +272,26 @@ int rc_route_descriptor(const char *path, int pid)
 	}
 	return number(rest + 4);
 }
+
+bool rc_route_may_lead_away(const struct rc_routes *routes, const char *path)
+{
+	size_t length = strcspn(path, "/");
+
+	if (routes->default_remote || strstr(path, ".."))
+		return true;
+	for (size_t i = 0; i < routes->count; i++) {
+		const char *at = routes->rules[i].prefix;
+
+		if (!routes->rules[i].remote)
+			continue;
+		if (!*at || (length == 1 && *path == '.'))
+			return true;
+		while (*at) {
+			at++;
+			if (!strncmp(at, path, length) && (at[length] == '/' || !at[length]))
+				return true;
+			at += strcspn(at, "/");
+		}
+	}
+	return false;
+}

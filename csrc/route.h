@@ -47,6 +47,10 @@ void rc_routes_free(struct rc_routes *routes);
  * 0, or -ENAMETOOLONG, -ENOENT (empty path). */
 int rc_route_path(const struct rc_routes *routes, const char *base, const char *path, struct rc_route *route);
 
+/* Whether a relative path could lead from a local directory to a remote one: by "..", or as its first component is one of a
+ * remote prefix.  Saves asking the kernel for the directory's name. */
+bool rc_route_may_lead_away(const struct rc_routes *routes, const char *path);
+
 /* base + "/" + path with ".", ".." and double slashes folded, into out[size]: its length or -ENAMETOOLONG.  A trailing
  * slash is kept (it means "must be a directory"). */
 int rc_path_fold(const char *base, const char *path, char *out, size_t size);

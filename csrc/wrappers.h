@@ -231,63 +231,63 @@ OWN(void *, mmap64, (void *at, size_t length, int protection, int flags, int fd,
 #endif
 
 /* --------------------------------------------------------------------------------------- changes by a path */
-PATH(int, chmod, (const char *path, mode_t mode), (path, mode), AT_FDCWD, path, 0, rc_change_existing("chmod", &t, 0))
+PATH(int, chmod, (const char *path, mode_t mode), (path, mode), AT_FDCWD, path, 0, rc_refuse_change("chmod", &t, 0))
 PATH(int, lchmod, (const char *path, mode_t mode), (path, mode), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
-     rc_change_existing("lchmod", &t, AT_SYMLINK_NOFOLLOW))
+     rc_refuse_change("lchmod", &t, AT_SYMLINK_NOFOLLOW))
 PATH(int, fchmodat, (int dirfd, const char *path, mode_t mode, int flags), (dirfd, path, mode, flags), dirfd, path,
-     flags, rc_change_existing("fchmodat", &t, flags))
+     flags, rc_refuse_change("fchmodat", &t, flags))
 PATH(int, chown, (const char *path, uid_t owner, gid_t group), (path, owner, group), AT_FDCWD, path, 0,
-     rc_change_existing("chown", &t, 0))
+     rc_refuse_change("chown", &t, 0))
 PATH(int, lchown, (const char *path, uid_t owner, gid_t group), (path, owner, group), AT_FDCWD, path,
-     AT_SYMLINK_NOFOLLOW, rc_change_existing("lchown", &t, AT_SYMLINK_NOFOLLOW))
+     AT_SYMLINK_NOFOLLOW, rc_refuse_change("lchown", &t, AT_SYMLINK_NOFOLLOW))
 PATH(int, fchownat, (int dirfd, const char *path, uid_t owner, gid_t group, int flags),
-     (dirfd, path, owner, group, flags), dirfd, path, flags, rc_change_existing("fchownat", &t, flags))
+     (dirfd, path, owner, group, flags), dirfd, path, flags, rc_refuse_change("fchownat", &t, flags))
 PATH(int, utime, (const char *path, const struct utimbuf *times), (path, times), AT_FDCWD, path, 0,
-     rc_change_existing("utime", &t, 0))
+     rc_refuse_change("utime", &t, 0))
 PATH(int, utimes, (const char *path, const struct timeval times[2]), (path, times), AT_FDCWD, path, 0,
-     rc_change_existing("utimes", &t, 0))
+     rc_refuse_change("utimes", &t, 0))
 PATH(int, lutimes, (const char *path, const struct timeval times[2]), (path, times), AT_FDCWD, path,
-     AT_SYMLINK_NOFOLLOW, rc_change_existing("lutimes", &t, AT_SYMLINK_NOFOLLOW))
+     AT_SYMLINK_NOFOLLOW, rc_refuse_change("lutimes", &t, AT_SYMLINK_NOFOLLOW))
 PATH(int, futimesat, (int dirfd, const char *path, const struct timeval times[2]), (dirfd, path, times), dirfd,
-     path ? path : "", AT_EMPTY_PATH, rc_change_existing("futimesat", &t, 0))
+     path ? path : "", AT_EMPTY_PATH, rc_refuse_change("futimesat", &t, 0))
 /* A NULL path is dirfd itself: how glibc's futimens asks the kernel. */
 PATH(int, utimensat, (int dirfd, const char *path, const struct timespec times[2], int flags),
      (dirfd, path, times, flags), dirfd, path ? path : "", path ? flags : flags | AT_EMPTY_PATH,
-     rc_change_existing("utimensat", &t, flags))
+     rc_refuse_change("utimensat", &t, flags))
 PATH(int, setxattr, (const char *path, const char *name, const void *value, size_t size, int flags),
-     (path, name, value, size, flags), AT_FDCWD, path, 0, rc_change_existing("setxattr", &t, 0))
+     (path, name, value, size, flags), AT_FDCWD, path, 0, rc_refuse_change("setxattr", &t, 0))
 PATH(int, lsetxattr, (const char *path, const char *name, const void *value, size_t size, int flags),
      (path, name, value, size, flags), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
-     rc_change_existing("lsetxattr", &t, AT_SYMLINK_NOFOLLOW))
+     rc_refuse_change("lsetxattr", &t, AT_SYMLINK_NOFOLLOW))
 PATH(int, removexattr, (const char *path, const char *name), (path, name), AT_FDCWD, path, 0,
-     rc_change_existing("removexattr", &t, 0))
+     rc_refuse_change("removexattr", &t, 0))
 PATH(int, lremovexattr, (const char *path, const char *name), (path, name), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
-     rc_change_existing("lremovexattr", &t, AT_SYMLINK_NOFOLLOW))
-PATH(int, truncate, (const char *path, off_t length), (path, length), AT_FDCWD, path, 0, rc_change_size(&t))
+     rc_refuse_change("lremovexattr", &t, AT_SYMLINK_NOFOLLOW))
+PATH(int, truncate, (const char *path, off_t length), (path, length), AT_FDCWD, path, 0, rc_refuse_size(&t))
 #ifdef __GLIBC__
-PATH(int, truncate64, (const char *path, off64_t length), (path, length), AT_FDCWD, path, 0, rc_change_size(&t))
+PATH(int, truncate64, (const char *path, off64_t length), (path, length), AT_FDCWD, path, 0, rc_refuse_size(&t))
 #endif
 PATH(int, mkdir, (const char *path, mode_t mode), (path, mode), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
-     rc_change_new("mkdir", &t))
+     rc_refuse_new("mkdir", &t))
 PATH(int, mkdirat, (int dirfd, const char *path, mode_t mode), (dirfd, path, mode), dirfd, path, AT_SYMLINK_NOFOLLOW,
-     rc_change_new("mkdirat", &t))
+     rc_refuse_new("mkdirat", &t))
 PATH(int, mkfifo, (const char *path, mode_t mode), (path, mode), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
-     rc_change_new("mkfifo", &t))
+     rc_refuse_new("mkfifo", &t))
 PATH(int, mkfifoat, (int dirfd, const char *path, mode_t mode), (dirfd, path, mode), dirfd, path, AT_SYMLINK_NOFOLLOW,
-     rc_change_new("mkfifoat", &t))
+     rc_refuse_new("mkfifoat", &t))
 PATH(int, mknod, (const char *path, mode_t mode, dev_t device), (path, mode, device), AT_FDCWD, path,
-     AT_SYMLINK_NOFOLLOW, rc_change_new("mknod", &t))
+     AT_SYMLINK_NOFOLLOW, rc_refuse_new("mknod", &t))
 PATH(int, mknodat, (int dirfd, const char *path, mode_t mode, dev_t device), (dirfd, path, mode, device), dirfd, path,
-     AT_SYMLINK_NOFOLLOW, rc_change_new("mknodat", &t))
+     AT_SYMLINK_NOFOLLOW, rc_refuse_new("mknodat", &t))
 PATH(int, symlink, (const char *target, const char *path), (target, path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
-     rc_change_new("symlink", &t))
+     rc_refuse_new("symlink", &t))
 PATH(int, symlinkat, (const char *target, int dirfd, const char *path), (target, dirfd, path), dirfd, path,
-     AT_SYMLINK_NOFOLLOW, rc_change_new("symlinkat", &t))
-PATH(int, unlink, (const char *path), (path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, rc_change_entry("unlink", &t))
+     AT_SYMLINK_NOFOLLOW, rc_refuse_new("symlinkat", &t))
+PATH(int, unlink, (const char *path), (path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, rc_refuse_entry("unlink", &t))
 PATH(int, unlinkat, (int dirfd, const char *path, int flags), (dirfd, path, flags), dirfd, path, AT_SYMLINK_NOFOLLOW,
-     rc_change_entry("unlinkat", &t))
-PATH(int, rmdir, (const char *path), (path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, rc_change_entry("rmdir", &t))
-PATH(int, remove, (const char *path), (path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, rc_change_entry("remove", &t))
+     rc_refuse_entry("unlinkat", &t))
+PATH(int, rmdir, (const char *path), (path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, rc_refuse_entry("rmdir", &t))
+PATH(int, remove, (const char *path), (path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, rc_refuse_entry("remove", &t))
 OWN(int, rename, (const char *old, const char *to))
 OWN(int, renameat, (int old_dirfd, const char *old, int to_dirfd, const char *to))
 OWN(int, renameat2, (int old_dirfd, const char *old, int to_dirfd, const char *to, unsigned flags))
@@ -312,15 +312,15 @@ OWN(int, __recvmmsg64, (int fd, struct mmsghdr *messages, unsigned count, int fl
 FD(int, __futimens64, (int fd, const void *times), (fd, times), fd, ((void)d, rc_refuse("futimens", fd, -EROFS)))
 FD(int, __futimes64, (int fd, const void *times), (fd, times), fd, ((void)d, rc_refuse("futimes", fd, -EROFS)))
 PATH(int, __utime64, (const char *path, const void *times), (path, times), AT_FDCWD, path, 0,
-     rc_change_existing("utime", &t, 0))
+     rc_refuse_change("utime", &t, 0))
 PATH(int, __utimes64, (const char *path, const void *times), (path, times), AT_FDCWD, path, 0,
-     rc_change_existing("utimes", &t, 0))
+     rc_refuse_change("utimes", &t, 0))
 PATH(int, __lutimes64, (const char *path, const void *times), (path, times), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
-     rc_change_existing("lutimes", &t, AT_SYMLINK_NOFOLLOW))
+     rc_refuse_change("lutimes", &t, AT_SYMLINK_NOFOLLOW))
 PATH(int, __futimesat64, (int dirfd, const char *path, const void *times), (dirfd, path, times), dirfd,
-     path ? path : "", AT_EMPTY_PATH, rc_change_existing("futimesat", &t, 0))
+     path ? path : "", AT_EMPTY_PATH, rc_refuse_change("futimesat", &t, 0))
 PATH(int, __utimensat64, (int dirfd, const char *path, const void *times, int flags), (dirfd, path, times, flags), dirfd,
-     path ? path : "", path ? flags : flags | AT_EMPTY_PATH, rc_change_existing("utimensat", &t, flags))
+     path ? path : "", path ? flags : flags | AT_EMPTY_PATH, rc_refuse_change("utimensat", &t, flags))
 #endif
 
 /* ----------------------------------------------------------------------------------------------- processes */
