@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The supervisor tier: system calls of a whole process tree, answered at the kernel boundary (seccomp user notification,
+ * seccomp_unotify(2)).  What can't be known of a program's memory and descriptors is asked of the kernel each time.
+ *
+ *   syscalls.h, syscalls_*.c   the table, and its expansions by machine
+ *   supervise_filter.c         the table as a BPF program in the kernel
+ *   supervise.c                threads that receive calls and answer them; the life of the tree
+ *   supervise_target.c         the calling program: its memory, descriptors, working directory
+ *   supervise_calls.c          one handler per call
+ */
+#ifndef RC_SUPERVISE_H
+#define RC_SUPERVISE_H
+
+#include <linux/seccomp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "description.h"
+#include "route.h"
+
+struct rc_notice;
+/* A handler's answer: the call's result, -errno, or one of these. */
+enum { RC_LET = INT32_MIN, RC_ANSWERED };
+typedef int64_t rc_handler(struct rc_notice *notice, const int64_t *a);
+
+enum rc_test { RC_TEST_LET, RC_TEST_ASK, RC_TEST_MAP, RC_TEST_FCNTL, RC_TEST_NOT };
+enum rc_layout { RC_LAYOUT_STAT, RC_LAYOUT_STAT64, RC_LAYOUT_OLD };	/* struct stat, and a narrow machine's others */
+
+struct rc_syscall {
+	const char *name, *number;	/* as the kernel header spells it; not a digit first: this machine has none */
+	enum rc_test test;
+	rc_handler *handler;
+	int32_t arguments[6];		/* 0 to 5: the call's; others RC_CONSTANT */
+};
+#define RC_CONSTANT(value) (0x10000000 | (value))
+#define RC_CWD RC_CONSTANT(0x8000000)
+
+/* One kind of program that this kernel runs. */
+struct rc_abi {
+	uint32_t audit_arch;
+	bool narrow;			/* 32-bit: arguments, pointers and structures */
+	const struct rc_syscall *calls;
+	size_t count;
+	uint32_t refused_from;		/* numbers from here on are another ABI's: ENOSYS */
+	const struct rc_syscall **by_number;
+	int numbers;
+};
+extern struct rc_abi rc_abis[];
+extern const size_t rc_abi_count;
+#if defined(__x86_64__)
+extern const struct rc_syscall rc_calls_i386[];
+extern const size_t rc_calls_i386_count;
+#endif
+extern const struct rc_syscall rc_calls_native[];
+extern const size_t rc_calls_native_count;
+
+/* Fills by_number.  Once, before anything else here. */
+void rc_abis_prepare(void);
+
+/* Puts the filter on the calling thread, for it and all that descends from it: the listener's descriptor, or -errno (EBUSY: a
+ * supervisor is above us already; EINVAL, ENOSYS: the kernel has no such thing). */
+int rc_filter_install(void);
+
+/* A call that waits for our answer. */
+struct rc_notice {
+	const struct seccomp_notif *n;
+	const struct rc_abi *abi;
+	const struct rc_syscall *call;
+	int listener;
+	void *memory;			/* of this thread, RC_NOTICE_MEMORY bytes */
+};
+enum { RC_NOTICE_MEMORY = 4 << 20 };
+
+/* Whether the caller still waits: what we read of it was of this very call. */
+bool rc_notice_valid(const struct rc_notice *notice);
+/* Puts `fd` into the caller as its lowest free descriptor, or (number >= 0) as that one, and closes it here: its number there, or
+ * -errno. */
+int rc_notice_add(const struct rc_notice *notice, int fd, int number, bool close_on_exec);
+
+/* The caller's memory: 0 or -EFAULT; put may have done a part, whose size it returns. */
+int rc_target_get(const struct rc_notice *notice, uint64_t from, void *to, size_t count);
+ssize_t rc_target_put(const struct rc_notice *notice, uint64_t to, const void *from, size_t count);
+ssize_t rc_target_string(const struct rc_notice *notice, uint64_t from, char *to, size_t size);
+/* An iovec array of the caller's ABI. */
+int rc_target_vector(const struct rc_notice *notice, uint64_t from, int count, struct iovec *to);
+ssize_t rc_target_scatter(const struct rc_notice *notice, const struct iovec *to, int count, const void *from, size_t size);
+
+/* A copy of the caller's descriptor: its number here, or -errno (EBADF). */
+int rc_target_borrow(const struct rc_notice *notice, int fd);
+/* What the caller's descriptor stands for: 1 with *d and a copy in *own, to be closed; 0: local; -EBADF. */
+int rc_target_description(const struct rc_notice *notice, int fd, struct rc_description **d, int *own);
+int rc_target_process(const struct rc_notice *notice);
+/* The absolute path of the caller's directory (AT_FDCWD or a descriptor): its length, or -errno. */
+ssize_t rc_target_directory(const struct rc_notice *notice, int dirfd, char *path, size_t size);
+
+/* The description of a placeholder that one of the tree holds; made on first sight, shared by all. */
+struct rc_description *rc_descriptions_get(int fd);
+/* Its last descriptor is gone. */
+void rc_descriptions_drop(uint64_t ino);
+/* How many there are: with none, no descriptor of any program is one of ours. */
+bool rc_descriptions_any(void);
+
+/* A placeholder to be watched: closed on the server when its last descriptor, in whichever process, goes. */
+void rc_watch(int fd);
+
+#endif

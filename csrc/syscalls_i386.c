@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The table with the numbers of 32-bit programs on x86_64.
+ */
+#if defined(__x86_64__)
+#include "syscalls_expand.h"
+
+#include <asm/unistd_32.h>
+
+const struct rc_syscall rc_calls_i386[] = {
+#include "syscalls.h"
+	/* The first mmap has its arguments in memory, where the filter can't look. */
+	{ "old_mmap", NUMBER(mmap), RC_TEST_ASK, rc_do_old_mmap, { 0 } },
+};
+const size_t rc_calls_i386_count = sizeof rc_calls_i386 / sizeof *rc_calls_i386;
+#endif
