@@ -44,7 +44,6 @@ struct rc_abi {
 	bool narrow;			/* 32-bit: arguments, pointers and structures */
 	const struct rc_syscall *calls;
 	size_t count;
-	uint32_t refused_from;		/* numbers from here on are another ABI's: ENOSYS */
 	const struct rc_syscall **by_number;
 	int numbers;
 };

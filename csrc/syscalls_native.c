@@ -15,8 +15,8 @@ const size_t rc_calls_native_count = sizeof rc_calls_native / sizeof *rc_calls_n
 
 struct rc_abi rc_abis[] = {
 #if defined(__x86_64__)
-	{ .audit_arch = AUDIT_ARCH_X86_64, .calls = rc_calls_native, .count = sizeof rc_calls_native / sizeof *rc_calls_native,
-	  .refused_from = 0x40000000 /* x32 */ },
+	{ .audit_arch = AUDIT_ARCH_X86_64, .calls = rc_calls_native,
+	  .count = sizeof rc_calls_native / sizeof *rc_calls_native },
 	{ .audit_arch = AUDIT_ARCH_I386, .narrow = true },
 #elif defined(__aarch64__)
 	{ .audit_arch = AUDIT_ARCH_AARCH64, .calls = rc_calls_native,
