@@ -142,10 +142,13 @@ static void set_option(int fd, int level, int option, int value)
 	RC_SYS(SYS_setsockopt, fd, level, option, &value, sizeof value, 0);
 }
 
-/* 0 seconds: for ever. */
-static void set_reply_timeout(int fd, int seconds)
+bool (*rc_wait_over)(void);
+
+/* 0: for ever. */
+static void set_reply_timeout(int fd, int ms)
 {
-	struct timeval timeout = { .tv_sec = seconds };	/* in the layout that this libc's SO_RCVTIMEO means */
+	/* In the layout that this libc's SO_RCVTIMEO means. */
+	struct timeval timeout = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
 
 	RC_SYS(SYS_setsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout, 0);
 }
@@ -155,7 +158,7 @@ static void tune(int fd)
 	static const char *const choices[] = { "cubic", "reno" };
 	struct timeval timeout = { .tv_sec = rc_config.timeout_s };
 
-	set_reply_timeout(fd, rc_config.timeout_s);
+	set_reply_timeout(fd, rc_config.timeout_s * 1000);
 	RC_SYS(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout, 0);
 	if (server.at.ss_family == AF_UNIX)
 		return;
@@ -515,8 +518,12 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 	 * content is unspecified after a failed read. */
 	for (;;) {
 		got = rc_sys_recvmsg(c->fd, &message, 0);
-		if (got != -EINTR)
+		if (got == -EAGAIN && x->interruptible && rc_wait_over) {
+			if (cancelled || !rc_wait_over())
+				continue;
+		} else if (got != -EINTR) {
 			break;
+		}
 		if (x->interruptible && cancelled)
 			return -EINTR;		/* asked twice: the connection goes */
 		if (x->interruptible)
@@ -525,6 +532,8 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 	}
 	if (got <= 0)
 		return got == 0 ? -ECONNRESET : got == -EAGAIN ? -ETIMEDOUT : (int)got;
+	if (x->interruptible)
+		set_reply_timeout(c->fd, rc_config.timeout_s * 1000);
 	if ((size_t)got < RC_HEADER_SIZE) {
 		bad = receive(c->fd, head + got, (size_t)(RC_HEADER_SIZE - got), false);
 		if (bad)
@@ -586,13 +595,11 @@ static int try_once(struct rc_exchange *x, bool one_way, bool fresh, bool *broke
 		result = read_greeting(c, &info, &refused);
 	}
 	if (!result && x->interruptible)
-		set_reply_timeout(c->fd, 0);
+		set_reply_timeout(c->fd, rc_wait_over ? RC_WAIT_CHECK_MS : 0);
 	if (!result && !one_way)
 		result = read_reply(c, x, header.request_id, &usable);
 	else
 		usable = !result;
-	if (usable && x->interruptible)
-		set_reply_timeout(c->fd, rc_config.timeout_s);
 	*broken = !usable && !refused && (result == -ECONNRESET || result == -EPIPE);
 	check_in(c, &spare, usable);
 	if (!one_way)

@@ -46,6 +46,11 @@ int rc_send_one_way(uint16_t operation, const struct iovec *request, int count);
  * returns that. */
 int rc_transport_prepare(void);
 
+/* Where a thread of ours waits in a program's stead: asked every RC_WAIT_CHECK_MS of an interruptible exchange whether that
+ * program has been interrupted, and the exchange is to end with EINTR.  NULL: signals come to the waiting thread itself. */
+extern bool (*rc_wait_over)(void);
+enum { RC_WAIT_CHECK_MS = 20 };
+
 /* What HELLO brought; the first call makes a connection.  0 or -errno; `problem` gets a sentence for a person. */
 struct rc_server_info {
 	uint32_t version, max_data, max_request, max_in_flight;

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Placeholders that more than one process may hold: each is watched by its inode, and its handle closed on the server when the
+ * last descriptor and mapping of it is gone, in whichever process (inotify(7), IN_IGNORED).
+ */
+#ifndef RC_RUN_WATCH_H
+#define RC_RUN_WATCH_H
+
+/* The inotify descriptor, to be polled, or -errno. */
+int rc_watch_start(void);
+/* `fd` stays the caller's.  A descriptor that is no placeholder of this session is left alone. */
+void rc_watch(int fd);
+/* What the inotify descriptor has to say. */
+void rc_watch_read(void);
+/* Descriptors that processes of the tree have sent to the control socket. */
+void rc_watch_control(int control);
+
+#endif
