@@ -91,6 +91,8 @@ ssize_t rc_target_scatter(const struct rc_notice *notice, const struct iovec *to
 int rc_target_borrow(const struct rc_notice *notice, int fd);
 /* What the caller's descriptor stands for: 1 with *d and a copy in *own, to be closed; 0: local; -EBADF. */
 int rc_target_description(const struct rc_notice *notice, int fd, struct rc_description **d, int *own);
+/* Before a thread ends: what it keeps of callers. */
+void rc_target_forget(void);
 int rc_target_process(const struct rc_notice *notice);
 /* The absolute path of the caller's directory (AT_FDCWD or a descriptor): its length, or -errno. */
 ssize_t rc_target_directory(const struct rc_notice *notice, int dirfd, char *path, size_t size);
@@ -101,8 +103,5 @@ struct rc_description *rc_descriptions_get(int fd);
 void rc_descriptions_drop(uint64_t ino);
 /* How many there are: with none, no descriptor of any program is one of ours. */
 bool rc_descriptions_any(void);
-
-/* A placeholder to be watched: closed on the server when its last descriptor, in whichever process, goes. */
-void rc_watch(int fd);
 
 #endif

@@ -17,6 +17,8 @@
 #include "config.h"
 #include "placeholder.h"
 #include "protocol.h"
+#include "run_watch.h"
+#include "supervise_serve.h"
 #include "sys.h"
 
 #ifndef PIDFD_THREAD
@@ -194,6 +196,12 @@ int rc_target_borrow(const struct rc_notice *notice, int fd)
 	return -ESRCH;
 }
 
+void rc_target_forget(void)
+{
+	for (unsigned slot = 0; slot < KNOWN; slot++)
+		forget(slot);
+}
+
 int rc_target_process(const struct rc_notice *notice)
 {
 	return thread_group(notice->n->pid);
@@ -241,10 +249,11 @@ static struct entry {
 } *buckets[BUCKETS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic size_t known_count;
+bool rc_supervise_preloaded;
 
 bool rc_descriptions_any(void)
 {
-	return atomic_load(&known_count) != 0;
+	return rc_supervise_preloaded || atomic_load(&known_count) != 0;
 }
 
 static struct rc_description *find(uint64_t ino, uint32_t dev_major, uint32_t dev_minor)
@@ -267,7 +276,7 @@ static struct rc_description *insert(const struct rc_placeholder *p)
 		.handle = ours ? p->handle : RC_NO_HANDLE, .kind = p->kind, .ino = p->ino,
 		.dev_major = p->dev_major, .dev_minor = p->dev_minor,
 		/* The preload library reads it too, in processes of its own. */
-		.shared = rc_config.supervised,
+		.shared = rc_supervise_preloaded,
 	};
 	e->next = buckets[p->ino % BUCKETS];
 	buckets[p->ino % BUCKETS] = e;

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Receives the calls of the tree and answers them.  There is always one thread that waits for the next call, whatever the
+ * others wait for: a blocking read of one program's holds up nobody.
+ */
+#include "supervise.h"
+
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "report.h"
+#include "supervise_serve.h"
+#include "sys.h"
+#include "translate.h"
+#include "transport.h"
+
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS		/* Linux 6.6 */
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, uint64_t)
+#define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
+#endif
+
+enum { MOST_IDLE = 4, STACK = 256 * 1024, RESTART = 512 /* the kernel's ERESTARTSYS */ };
+
+static int listener;
+static struct seccomp_notif_sizes sizes;
+static _Atomic int idle;
+static struct rc_supervise_counters *counters;
+static _Thread_local const struct rc_notice *current;
+
+/* ----------------------------------------------------------------------------------------------- interrupts */
+
+/* Whether a signal waits for the caller that it neither blocks nor ignores: it must see its call end first.  Also true where the
+ * caller is gone. */
+static bool interrupted(void)
+{
+	unsigned long long pending = 0, shared = 0, blocked = 0, value;
+	char path[40], line[256];
+	FILE *status;
+
+	if (!current)
+		return false;
+	if (!rc_notice_valid(current))
+		return true;
+	snprintf(path, sizeof path, "/proc/%u/status", current->n->pid);
+	status = fopen(path, "re");
+	if (!status)
+		return true;
+	while (fgets(line, sizeof line, status)) {
+		if (sscanf(line, "SigPnd: %llx", &value) == 1)
+			pending = value;
+		else if (sscanf(line, "ShdPnd: %llx", &value) == 1)
+			shared = value;
+		else if (sscanf(line, "SigBlk: %llx", &value) == 1)
+			blocked = value;
+	}
+	fclose(status);
+	return (pending | shared) & ~blocked;
+}
+
+/* ------------------------------------------------------------------------------------------------- answers */
+
+int rc_notice_add(const struct rc_notice *notice, int fd, int number, bool close_on_exec)
+{
+	struct seccomp_notif_addfd add = {
+		.id = notice->n->id, .srcfd = (uint32_t)fd, .newfd = number < 0 ? 0 : (uint32_t)number,
+		.flags = number < 0 ? 0 : SECCOMP_ADDFD_FLAG_SETFD, .newfd_flags = close_on_exec ? O_CLOEXEC : 0,
+	};
+	int there = ioctl(notice->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add);
+
+	if (there < 0)
+		there = -errno;
+	close(fd);
+	return there;
+}
+
+static void answer(const struct seccomp_notif *n, int64_t result)
+{
+	struct seccomp_notif_resp response = { .id = n->id };
+
+	if (result == RC_LET)
+		response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+	else if (result < 0 && result > -4096)
+		response.error = (int32_t)result;
+	else
+		response.val = result;
+	/* ENOENT: the caller was killed, or (Linux < 5.19) interrupted. */
+	ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response);
+}
+
+static const struct rc_abi *abi_of(const struct seccomp_notif *n)
+{
+	for (size_t i = 0; i < rc_abi_count; i++)
+		if (rc_abis[i].audit_arch == n->data.arch)
+			return &rc_abis[i];
+	return NULL;
+}
+
+static int64_t handle(struct rc_notice *notice)
+{
+	const struct seccomp_data *data = &notice->n->data;
+	int64_t a[6] = { 0 }, result;
+
+	notice->abi = abi_of(notice->n);
+	if (!notice->abi || data->nr < 0 || data->nr >= notice->abi->numbers || !notice->abi->by_number[data->nr])
+		return -ENOSYS;
+	notice->call = notice->abi->by_number[data->nr];
+	if (!notice->call->handler)
+		return RC_LET;
+	for (int i = 0; i < 6; i++) {
+		int32_t from = notice->call->arguments[i];
+
+		a[i] = from >= 0 && from < 6 ? (int64_t)data->args[from]
+		     : from == RC_CWD ? AT_FDCWD : from & 0xfffffff;
+	}
+	result = notice->call->handler(notice, a);
+	/* What was asked of the server in vain, because a signal came: the kernel knows whether to start the call again. */
+	if (result == -EINTR && interrupted())
+		result = -RESTART;
+	return result;
+}
+
+/* ------------------------------------------------------------------------------------------------- threads */
+
+static void start_thread(void);
+
+static void *serve(void *unused)
+{
+	struct seccomp_notif *n = calloc(1, sizes.seccomp_notif > sizeof *n ? sizes.seccomp_notif : sizeof *n);
+	struct rc_notice notice = { .n = n, .listener = listener, .memory = rc_sys_map(RC_NOTICE_MEMORY) };
+
+	(void)unused;
+	while (n && notice.memory) {
+		int64_t result;
+
+		memset(n, 0, sizes.seccomp_notif);
+		if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, n) < 0) {
+			if (errno != EINTR && errno != ENOENT)
+				break;
+			continue;
+		}
+		if (atomic_fetch_sub(&idle, 1) == 1)
+			start_thread();
+		atomic_fetch_add_explicit(&counters->asked, 1, memory_order_relaxed);
+		current = &notice;
+		result = handle(&notice);
+		current = NULL;
+		if (result != RC_LET)
+			atomic_fetch_add_explicit(&counters->answered, 1, memory_order_relaxed);
+		if (result != RC_ANSWERED)
+			answer(n, result);
+		if (atomic_fetch_add(&idle, 1) >= MOST_IDLE) {
+			/* There was a crowd: it's over. */
+			if (atomic_fetch_sub(&idle, 1) > MOST_IDLE)
+				break;
+			atomic_fetch_add(&idle, 1);
+		}
+	}
+	if (notice.memory)
+		munmap(notice.memory, RC_NOTICE_MEMORY);
+	free(n);
+	rc_target_forget();
+	return NULL;
+}
+
+static void start_thread(void)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+
+	atomic_fetch_add(&idle, 1);
+	pthread_attr_init(&attributes);
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attributes, STACK);
+	if (pthread_create(&thread, &attributes, serve, NULL))
+		atomic_fetch_sub(&idle, 1);	/* the next one that finishes will do */
+	pthread_attr_destroy(&attributes);
+}
+
+int rc_supervise_start(int from, struct rc_supervise_counters *count_in)
+{
+	listener = from;
+	counters = count_in;
+	if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) < 0)
+		return -errno;
+	/* On one processor with its caller: the answer needs no wake-up of another. */
+	ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
+	rc_wait_over = interrupted;
+	start_thread();
+	return atomic_load(&idle) ? 0 : -EAGAIN;
+}
