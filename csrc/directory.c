@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "config.h"
+#include "layout.h"
 #include "protocol.h"
 #include "sys.h"
 
@@ -209,4 +210,32 @@ void rc_directory_free(struct rc_directory *directory)
 	if (directory->loaded && directory->end && kept && !atomic_load(&used))
 		atomic_store(&wanted, 0);
 	*directory = (struct rc_directory){ 0 };
+}
+
+ssize_t rc_directory_records(const struct rc_description *d, int fd, bool old, bool narrow, void *bytes, size_t size)
+{
+	struct rc_directory directory = { .handle = d->handle };
+	uint8_t *at = bytes, *end = at + size;
+	int64_t offset = rc_sys_lseek(fd, 0, SEEK_CUR);
+	struct rc_entry entry;
+	int result;
+
+	if (d->kind != RC_KIND_DIRECTORY)
+		return d->kind == RC_KIND_PATH ? -EBADF : -ENOTDIR;
+	rc_directory_seek(&directory, offset);
+	while ((result = rc_directory_next(&directory, &entry)) > 0) {
+		int length = rc_layout_entry(&entry, old, narrow, at, (size_t)(end - at));
+
+		if (length <= 0) {
+			result = length ? length : -EINVAL;
+			break;
+		}
+		at += length;
+		offset = entry.offset;
+	}
+	rc_directory_free(&directory);
+	if (at == (uint8_t *)bytes)
+		return result;
+	rc_sys_lseek(fd, offset, SEEK_SET);
+	return at - (uint8_t *)bytes;
 }

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "calls.h"
+#include "description.h"
 
 struct rc_directory {
 	uint64_t handle;
@@ -26,6 +26,9 @@ struct rc_directory {
 int rc_directory_next(struct rc_directory *directory, struct rc_entry *entry);
 /* Go on after the entry whose d_off is `offset`; 0: from the start. */
 void rc_directory_seek(struct rc_directory *directory, int64_t offset);
+/* As getdents64(2) of the placeholder fd, or (`old`) getdents(2): bytes put, 0 at the end, -errno.  The position is the
+ * placeholder's offset, so that processes that share the description share it. */
+ssize_t rc_directory_records(const struct rc_description *d, int fd, bool old, bool narrow, void *bytes, size_t size);
 void rc_directory_free(struct rc_directory *directory);
 
 /* Names the directory that `handle` is, as programs will name its entries: the server path it was opened by. */

@@ -326,48 +326,17 @@ RC_EXPORT int glob64(const char *pattern, int flags, int (*failed)(const char *,
 
 /* ---------------------------------------------------------------------------------------------- getdents64 */
 
-struct record {		/* the kernel's linux_dirent64 */
-	uint64_t ino;
-	int64_t off;
-	uint16_t reclen;
-	uint8_t type;
-	char name[];
-};
-
-/* The position is the placeholder's offset, so that processes that share the description share it. */
 ssize_t rc_remote_getdents(struct rc_description *d, int fd, void *user, size_t size)
 {
-	struct rc_directory directory = { .handle = d->handle };
-	char bytes[32768], *at = bytes, *end = bytes + (size < sizeof bytes ? size : sizeof bytes);
-	int64_t offset = rc_sys_lseek(fd, 0, SEEK_CUR);
-	struct rc_entry entry;
-	ssize_t result = 0;
+	char bytes[32768];
+	int64_t before = rc_sys_lseek(fd, 0, SEEK_CUR);
+	ssize_t result;
 
-	if (d->kind != RC_KIND_DIRECTORY)
-		return d->kind == RC_KIND_PATH ? -EBADF : -ENOTDIR;
 	rc_debug("getdents64() on remote fd %d", fd);
-	rc_directory_seek(&directory, offset);
-	while ((result = rc_directory_next(&directory, &entry)) > 0) {
-		struct record head = { entry.ino, entry.offset, 0, (uint8_t)entry.type };
-		size_t start = offsetof(struct record, name), length = (start + entry.name_length + 8) & ~(size_t)7;
-
-		if (length > (size_t)(end - at)) {
-			if (at == bytes)
-				result = -EINVAL;
-			break;
-		}
-		head.reclen = (uint16_t)length;
-		memset(at, 0, length);
-		memcpy(at, &head, start);
-		memcpy(at + start, entry.name, entry.name_length);
-		at += length;
-		offset = entry.offset;
-	}
-	rc_directory_free(&directory);
-	if (at == bytes)
-		return result < 0 ? result : 0;
-	if (rc_copy_out(user, bytes, (size_t)(at - bytes)))
+	result = rc_directory_records(d, fd, false, false, bytes, size < sizeof bytes ? size : sizeof bytes);
+	if (result > 0 && rc_copy_out(user, bytes, (size_t)result)) {
+		rc_sys_lseek(fd, before, SEEK_SET);
 		return -EFAULT;
-	rc_sys_lseek(fd, offset, SEEK_SET);
-	return at - bytes;
+	}
+	return result;
 }

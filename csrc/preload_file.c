@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "directory.h"
+#include "layout.h"
 #include "protocol.h"
 #include "translate.h"
 #include "transport.h"
@@ -197,41 +198,11 @@ PREAD_CHECKED(__pread64_chk, off64_t)
 
 /* ---------------------------------------------------------------------------------------------- attributes */
 
-/* The kernel's structure, which doesn't differ between machines; libc's may know fewer of its fields. */
-struct kernel_statx {
-	uint32_t mask, blksize;
-	uint64_t attributes;
-	uint32_t nlink, uid, gid;
-	uint16_t mode, spare;
-	uint64_t ino, size, blocks, attributes_mask;
-	struct {
-		int64_t sec;
-		uint32_t nsec;
-		int32_t spare;
-	} atime, btime, ctime, mtime;
-	uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
-	uint64_t mnt_id;
-	uint32_t dio_mem_align, dio_offset_align;
-	uint64_t subvol;
-	uint64_t spares[11];
-};
-_Static_assert(sizeof(struct kernel_statx) == 256, "as the kernel has it");
-
 int rc_put_struct_statx(const struct rc_stat *from, void *to)
 {
-	struct kernel_statx st = {
-		.mask = from->mask, .blksize = from->blksize, .attributes = from->attributes, .nlink = from->nlink,
-		.uid = from->uid, .gid = from->gid, .mode = (uint16_t)from->mode, .ino = from->ino, .size = from->size,
-		.blocks = from->blocks, .attributes_mask = from->attributes_mask,
-		.atime = { .sec = from->atime.sec, .nsec = from->atime.nsec },
-		.btime = { .sec = from->btime.sec, .nsec = from->btime.nsec },
-		.ctime = { .sec = from->ctime.sec, .nsec = from->ctime.nsec },
-		.mtime = { .sec = from->mtime.sec, .nsec = from->mtime.nsec },
-		.rdev_major = from->rdev_major, .rdev_minor = from->rdev_minor, .dev_major = from->dev_major,
-		.dev_minor = from->dev_minor, .mnt_id = from->mnt_id, .dio_mem_align = from->dio_mem_align,
-		.dio_offset_align = from->dio_offset_align, .subvol = from->subvol,
-	};
+	struct rc_kernel_statx st;
 
+	rc_layout_statx(from, &st);
 	return rc_copy_out(to, &st, sizeof st);
 }
 

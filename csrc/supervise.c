@@ -155,8 +155,7 @@ static void *serve(void *unused)
 		current = NULL;
 		if (result != RC_LET)
 			atomic_fetch_add_explicit(&counters->answered, 1, memory_order_relaxed);
-		if (result != RC_ANSWERED)
-			answer(n, result);
+		answer(n, result);
 		if (atomic_fetch_add(&idle, 1) >= MOST_IDLE) {
 			/* There was a crowd: it's over. */
 			if (atomic_fetch_sub(&idle, 1) > MOST_IDLE)

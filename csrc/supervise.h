@@ -22,8 +22,8 @@
 #include "route.h"
 
 struct rc_notice;
-/* A handler's answer: the call's result, -errno, or one of these. */
-enum { RC_LET = INT32_MIN, RC_ANSWERED };
+/* A handler's answer: the call's result, -errno, or this: the kernel is to go on with it. */
+enum { RC_LET = INT32_MIN };
 typedef int64_t rc_handler(struct rc_notice *notice, const int64_t *a);
 
 enum rc_test { RC_TEST_LET, RC_TEST_ASK, RC_TEST_MAP, RC_TEST_FCNTL, RC_TEST_NOT };
