@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Handlers of the calls that take a path.  Each asks where it leads and, where that is remote, does what the call does, with
+ * the program's memory at arm's length.
+ */
+#include "supervise_place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "change.h"
+#include "config.h"
+#include "directory.h"
+#include "layout.h"
+#include "placeholder.h"
+#include "protocol.h"
+#include "report.h"
+#include "supervise_layout.h"
+#include "syscalls_expand.h"
+#include "sys.h"
+#include "translate.h"
+
+int64_t rc_refuse_call(const struct rc_notice *notice, const char *what, int64_t error)
+{
+	rc_debug("%s() on remote %s: %s", notice->call->name, what, rc_errno_name((int)-error));
+	return error;
+}
+
+/* ----------------------------------------------------------------------------------------------- where to */
+
+static int place_descriptor(const struct rc_notice *notice, int fd, const char *path, struct rc_place *place)
+{
+	struct rc_description *d;
+	int own, side = rc_target_description(notice, fd, &d, &own);
+
+	if (side <= 0)
+		return 0;
+	close(own);
+	place->at = (struct rc_location){ d->handle, path };
+	return d->handle == RC_NO_HANDLE ? -EBADF : 1;
+}
+
+/* /dev/stdin, /proc/self/fd/N and their like: -1 where it isn't one. */
+static int place_own(const struct rc_notice *notice, int flags, struct rc_place *place)
+{
+	char folded[64];
+	int fd;
+
+	if ((strncmp(place->given, "/dev/", 5) && strncmp(place->given, "/proc/", 6)) ||
+	    rc_path_fold("/", place->given, folded, sizeof folded) < 0)
+		return -1;
+	fd = rc_route_descriptor(folded, folded[6] >= '0' && folded[6] <= '9' ? rc_target_process(notice) : -1);
+	if (fd < 0)
+		return -1;
+	if (flags & AT_SYMLINK_NOFOLLOW)
+		return 0;
+	place->extra = AT_EMPTY_PATH;
+	return place_descriptor(notice, fd, "", place);
+}
+
+int rc_place(const struct rc_notice *notice, int dirfd, uint64_t path, int flags, struct rc_place *place)
+{
+	char base[RC_PATH_MAX] = "/";
+	ssize_t length = path || !(flags & AT_EMPTY_PATH)
+			 ? rc_target_string(notice, path, place->given, sizeof place->given) : 0;
+	int result;
+
+	if (length < 0)
+		return 0;
+	place->given[length] = '\0';
+	place->extra = 0;
+	place->by_default = false;
+	if (!length && !(flags & AT_EMPTY_PATH))
+		return 0;
+	if (place->given[0] != '/' && dirfd != AT_FDCWD) {
+		result = place_descriptor(notice, dirfd, place->given, place);
+		if (result || !length)
+			return result;
+	}
+	if (place->given[0] == '/') {
+		result = place_own(notice, flags, place);
+		if (result != -1)
+			return result;
+	} else if (!rc_route_may_lead_away(&rc_config.routes, place->given) ||
+		   rc_target_directory(notice, dirfd, base, sizeof base) < 0) {
+		return 0;
+	}
+	result = rc_route_path(&rc_config.routes, base, place->given, &place->route);
+	if (result < 0)
+		return rc_config.routes.default_remote ? result : 0;
+	place->at = (struct rc_location){ RC_NO_HANDLE, place->route.path };
+	place->by_default = !place->route.rule;
+	return place->route.side == RC_REMOTE;
+}
+
+#define PLACE(dirfd, path, flags) \
+	struct rc_place place; \
+	int side = rc_place(notice, (int)(dirfd), (uint64_t)(path), (int)(flags), &place); \
+	if (side <= 0) \
+		return side ? side : RC_LET
+
+/* --------------------------------------------------------------------------------------------------- open */
+
+#if defined(__aarch64__)
+enum { LARGE = 0400000 };
+#else
+enum { LARGE = 0100000 };
+#endif
+
+/* Puts a placeholder for what was opened into the program. */
+static int64_t adopt(const struct rc_notice *notice, const struct rc_opened *opened, int flags)
+{
+	struct rc_placeholder made;
+	int fd = rc_placeholder_create(opened->handle, opened->kind, flags | O_CLOEXEC, 1, &made);
+
+	if (fd < 0 || !rc_descriptions_get(fd)) {
+		rc_call_close(opened->handle);
+		if (fd >= 0)
+			close(fd);
+		return fd < 0 ? fd : -ENFILE;
+	}
+	return rc_notice_add(notice, fd, -1, flags & O_CLOEXEC);
+}
+
+static int64_t open_place(const struct rc_notice *notice, const struct rc_place *place, int flags, unsigned mode,
+			  uint64_t resolve)
+{
+	struct rc_opened opened;
+	int64_t result;
+
+	rc_debug("open() on remote file %s", place->given);
+	result = rc_call_open(place->at, flags & ~LARGE, mode, resolve, NULL, 0, &opened);
+	if (!result && notice->abi->narrow && !(flags & LARGE) && S_ISREG(opened.stat.mode) &&
+	    opened.stat.size > INT32_MAX) {
+		rc_call_close(opened.handle);
+		result = -EOVERFLOW;
+	}
+	if (!result && opened.kind == RC_KIND_DIRECTORY && place->at.directory == RC_NO_HANDLE)
+		rc_attributes_opened(opened.handle, place->at.path);
+	if (!result)
+		result = adopt(notice, &opened, flags);
+	if (result < 0)
+		rc_debug("failed opening %s: %s", place->given, rc_errno_name((int)-result));
+	else
+		rc_debug("opened %s, local %lld, remote %llu", place->given, (long long)result,
+			 (unsigned long long)opened.handle);
+	return result;
+}
+
+int64_t rc_do_open(struct rc_notice *notice, const int64_t *a)
+{
+	PLACE(a[0], a[1], a[2] & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0);
+	return open_place(notice, &place, (int)a[2], (unsigned)a[3], 0);
+}
+
+int64_t rc_do_openat2(struct rc_notice *notice, const int64_t *a)
+{
+	struct {
+		uint64_t flags, mode, resolve;
+	} how;
+
+	if ((size_t)a[3] < sizeof how || rc_target_get(notice, (uint64_t)a[2], &how, sizeof how) < 0)
+		return RC_LET;
+	PLACE(a[0], a[1], how.flags & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0);
+	return open_place(notice, &place, (int)how.flags | LARGE, (unsigned)how.mode, how.resolve);
+}
+
+/* --------------------------------------------------------------------------------------------- attributes */
+
+int64_t rc_do_stat(struct rc_notice *notice, const int64_t *a)
+{
+	int flags = (int)a[3];
+	struct rc_stat stat;
+	int result;
+
+	PLACE(a[0], a[1], flags);
+	rc_debug("%s() on remote file %s", notice->call->name, place.given);
+	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH))
+		return -EINVAL;
+	flags |= place.extra;
+	result = !(flags & AT_EMPTY_PATH) &&
+		 rc_attributes_lookup(place.at, !(flags & AT_SYMLINK_NOFOLLOW), STATX_BASIC_STATS, &stat)
+		 ? 0 : rc_call_stat(place.at, flags, STATX_BASIC_STATS, &stat);
+	return result ? result : rc_put_stat_as(notice, &stat, (enum rc_layout)a[4], (uint64_t)a[2]);
+}
+
+int64_t rc_do_statx(struct rc_notice *notice, const int64_t *a)
+{
+	int flags = (int)a[2] & ~AT_STATX_SYNC_TYPE;
+	unsigned mask = (unsigned)a[3];
+	struct rc_kernel_statx st;
+	struct rc_stat stat;
+	int result;
+
+	if (mask & STATX__RESERVED)
+		return RC_LET;
+	PLACE(a[0], a[1], flags);
+	rc_debug("statx() on remote file %s", place.given);
+	if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH)) ||
+	    (a[2] & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE)
+		return -EINVAL;
+	flags |= place.extra;
+	result = !(flags & AT_EMPTY_PATH) && !(a[2] & AT_STATX_FORCE_SYNC) &&
+		 rc_attributes_lookup(place.at, !(flags & AT_SYMLINK_NOFOLLOW), mask, &stat)
+		 ? 0 : rc_call_stat(place.at, flags, mask, &stat);
+	if (result)
+		return result;
+	rc_layout_statx(&stat, &st);
+	return rc_target_put(notice, (uint64_t)a[4], &st, sizeof st) == sizeof st ? 0 : -EFAULT;
+}
+
+int64_t rc_do_access(struct rc_notice *notice, const int64_t *a)
+{
+	PLACE(a[0], a[1], a[3]);
+	rc_debug("faccessat() fd %d path %s", (int)a[0], place.given);
+	return rc_call_access(place.at, (int)a[2], (int)a[3] | place.extra);
+}
+
+int64_t rc_do_readlink(struct rc_notice *notice, const int64_t *a)
+{
+	size_t size = (size_t)(uint32_t)a[3];
+	char target[RC_PATH_MAX];
+	ssize_t length;
+
+	if ((int)a[3] <= 0)
+		return RC_LET;
+	PLACE(a[0], a[1], AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW);
+	rc_debug("readlink() on remote file %s", place.given);
+	length = rc_call_readlink(place.at, target, size < sizeof target ? size : sizeof target);
+	return length < 0 ? length : rc_target_put(notice, (uint64_t)a[2], target, (size_t)length);
+}
+
+/* ----------------------------------------------------------------------------------- extended attributes */
+
+/* Name and room for the value, in this thread's memory. */
+struct xattr {
+	char name[256];
+	size_t size;
+	uint8_t value[RC_LIMIT_MAX_XATTR];
+};
+
+static int xattr_name(const struct rc_notice *notice, uint64_t name, struct xattr *x)
+{
+	ssize_t length = rc_target_string(notice, name, x->name, sizeof x->name);
+
+	return length == -ENAMETOOLONG || !length ? -ERANGE : length < 0 ? (int)length : 0;
+}
+
+static int64_t get_value(const struct rc_notice *notice, struct rc_location at, int flags, const int64_t *a)
+{
+	struct xattr *x = notice->memory;
+	int bad = xattr_name(notice, (uint64_t)a[0], x);
+	ssize_t length;
+
+	if (bad)
+		return bad;
+	x->size = (size_t)a[2] < sizeof x->value ? (size_t)a[2] : sizeof x->value;
+	length = rc_call_getxattr(at, flags, x->name, x->value, x->size);
+	return length <= 0 || !x->size ? length : rc_target_put(notice, (uint64_t)a[1], x->value, (size_t)length);
+}
+
+static int64_t get_names(const struct rc_notice *notice, struct rc_location at, int flags, const int64_t *a)
+{
+	struct xattr *x = notice->memory;
+	ssize_t length;
+
+	x->size = (size_t)a[1] < sizeof x->value ? (size_t)a[1] : sizeof x->value;
+	length = rc_call_listxattr(at, flags, (char *)x->value, x->size);
+	return length <= 0 || !x->size ? length : rc_target_put(notice, (uint64_t)a[0], x->value, (size_t)length);
+}
+
+int64_t rc_do_getxattr(struct rc_notice *notice, const int64_t *a)
+{
+	PLACE(AT_FDCWD, a[0], a[4]);
+	rc_debug("getxattr() on remote file %s", place.given);
+	return get_value(notice, place.at, (int)a[4] | place.extra, a + 1);
+}
+
+int64_t rc_do_listxattr(struct rc_notice *notice, const int64_t *a)
+{
+	PLACE(AT_FDCWD, a[0], a[3]);
+	rc_debug("listxattr() on remote file %s", place.given);
+	return get_names(notice, place.at, (int)a[3] | place.extra, a + 1);
+}
+
+static int own_handle(const struct rc_notice *notice, int64_t fd, struct rc_location *at)
+{
+	struct rc_place place;
+	int side = place_descriptor(notice, (int)fd, "", &place);
+
+	*at = place.at;
+	return side;
+}
+
+int64_t rc_do_fgetxattr(struct rc_notice *notice, const int64_t *a)
+{
+	struct rc_location at;
+	int side = own_handle(notice, a[0], &at);
+
+	if (side <= 0)
+		return side ? side : RC_LET;
+	rc_debug("fgetxattr() on remote fd %d", (int)a[0]);
+	return get_value(notice, at, AT_EMPTY_PATH, a + 1);
+}
+
+int64_t rc_do_flistxattr(struct rc_notice *notice, const int64_t *a)
+{
+	struct rc_location at;
+	int side = own_handle(notice, a[0], &at);
+
+	if (side <= 0)
+		return side ? side : RC_LET;
+	rc_debug("flistxattr() on remote fd %d", (int)a[0]);
+	return get_names(notice, at, AT_EMPTY_PATH, a + 1);
+}
+
+int64_t rc_do_statfs(struct rc_notice *notice, const int64_t *a)
+{
+	struct rc_statfs statfs;
+	int result;
+
+	PLACE(AT_FDCWD, a[0], 0);
+	rc_debug("statfs() on remote file %s", place.given);
+	result = rc_call_statfs(place.at, place.extra, &statfs);
+	return result ? result : rc_put_statfs_as(notice, &statfs, (enum rc_layout)a[2], (uint64_t)a[1]);
+}
+
+int64_t rc_do_fstatfs(struct rc_notice *notice, const int64_t *a)
+{
+	struct rc_statfs statfs;
+	struct rc_location at;
+	int side = own_handle(notice, a[0], &at), result;
+
+	if (side <= 0)
+		return side ? side : RC_LET;
+	rc_debug("fstatfs() on remote fd %d", (int)a[0]);
+	result = rc_call_statfs(at, AT_EMPTY_PATH, &statfs);
+	return result ? result : rc_put_statfs_as(notice, &statfs, (enum rc_layout)a[2], (uint64_t)a[1]);
+}
+
+/* ------------------------------------------------------------------------------------------------ changes */
+
+int64_t rc_do_change_existing(struct rc_notice *notice, const int64_t *a)
+{
+	struct rc_location at;
+	int side;
+
+	if (!a[1]) {		/* utimensat and futimesat of a descriptor itself */
+		side = own_handle(notice, a[0], &at);
+		return side > 0 ? rc_refuse_call(notice, "descriptor", -EROFS) : side ? side : RC_LET;
+	}
+	PLACE(a[0], a[1], a[2]);
+	return rc_refuse_call(notice, place.given, rc_change_existing(place.at, (int)a[2] | place.extra));
+}
+
+int64_t rc_do_truncate(struct rc_notice *notice, const int64_t *a)
+{
+	PLACE(AT_FDCWD, a[0], 0);
+	return rc_refuse_call(notice, place.given, rc_change_size(place.at, place.extra));
+}
+
+int64_t rc_do_change_new(struct rc_notice *notice, const int64_t *a)
+{
+	PLACE(a[0], a[1], AT_SYMLINK_NOFOLLOW);
+	return rc_refuse_call(notice, place.given, rc_change_new(place.at));
+}
+
+int64_t rc_do_change_entry(struct rc_notice *notice, const int64_t *a)
+{
+	PLACE(a[0], a[1], AT_SYMLINK_NOFOLLOW);
+	return rc_refuse_call(notice, place.given, rc_change_entry(place.at));
+}
+
+int64_t rc_do_rename(struct rc_notice *notice, const int64_t *a)
+{
+	struct rc_place place;
+	int from = rc_place(notice, (int)a[0], (uint64_t)a[1], AT_SYMLINK_NOFOLLOW, &place), to;
+	int64_t result;
+
+	if (from < 0)
+		return from;
+	if (from && (result = rc_change_entry(place.at)) != -EROFS)
+		return rc_refuse_call(notice, place.given, result);
+	to = rc_place(notice, (int)a[2], (uint64_t)a[3], AT_SYMLINK_NOFOLLOW, &place);
+	if (to < 0)
+		return to;
+	if (!from && !to)
+		return RC_LET;
+	if (to && (result = rc_change_entry(place.at)) != -EROFS)
+		return rc_refuse_call(notice, place.given, result);
+	return rc_refuse_call(notice, place.given, from && to ? -EROFS : -EXDEV);
+}
+
+int64_t rc_do_link(struct rc_notice *notice, const int64_t *a)
+{
+	int flags = a[4] & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW, to, from;
+	struct rc_place place;
+	struct rc_stat stat;
+	int64_t result;
+
+	flags |= (int)a[4] & AT_EMPTY_PATH;
+	from = rc_place(notice, (int)a[0], (uint64_t)a[1], flags, &place);
+	if (from < 0)
+		return from;
+	if (from && (result = rc_call_stat(place.at, flags | place.extra, STATX_TYPE, &stat)) < 0)
+		return rc_refuse_call(notice, place.given, result);
+	to = rc_place(notice, (int)a[2], (uint64_t)a[3], AT_SYMLINK_NOFOLLOW, &place);
+	if (to < 0)
+		return to;
+	if (!from && !to)
+		return RC_LET;
+	result = to ? rc_change_new(place.at) : -EXDEV;
+	return rc_refuse_call(notice, place.given, from || result != -EROFS ? result : -EXDEV);
+}
+
+int64_t rc_do_refuse_path(struct rc_notice *notice, const int64_t *a)
+{
+	PLACE(a[0], a[1], a[2]);
+	return rc_refuse_call(notice, place.given, -a[3]);
+}

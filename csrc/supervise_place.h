@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Where a path argument of a notified call leads.
+ */
+#ifndef RC_SUPERVISE_PLACE_H
+#define RC_SUPERVISE_PLACE_H
+
+#include "supervise.h"
+
+struct rc_place {
+	char given[RC_PATH_MAX];	/* as the program wrote it */
+	struct rc_location at;
+	struct rc_route route;
+	int extra;			/* AT_EMPTY_PATH where the path named a descriptor of the program's own */
+	bool by_default;		/* no rule named it */
+};
+
+/* 1 and *place: remote.  0: local, or wrong in a way that the kernel will say.  -errno.  flags: AT_EMPTY_PATH,
+ * AT_SYMLINK_NOFOLLOW. */
+int rc_place(const struct rc_notice *notice, int dirfd, uint64_t path, int flags, struct rc_place *place);
+
+/* What refuses a call says so where --debug is on: returns `error`. */
+int64_t rc_refuse_call(const struct rc_notice *notice, const char *what, int64_t error);
+
+/* An offset in two arguments from a[i] on, low word first, on a narrow machine; in one elsewhere. */
+static inline int64_t rc_offset_of(const struct rc_notice *notice, const int64_t *a)
+{
+	return notice->abi->narrow ? (int64_t)((uint64_t)(uint32_t)a[0] | (uint64_t)a[1] << 32) : a[0];
+}
+
+#endif
