@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Handlers of the calls that take a descriptor.  Each borrows a copy of it, so that what the rules say of an offset is said of
+ * the program's own; what isn't a placeholder is the kernel's.
+ */
+#include "supervise_place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "directory.h"
+#include "protocol.h"
+#include "report.h"
+#include "supervise_layout.h"
+#include "syscalls_expand.h"
+#include "sys.h"
+#include "translate.h"
+
+/* The description behind fd, with a copy of the descriptor in `own` that `leave` closes. */
+#define BORROW(fd) \
+	struct rc_description *d; \
+	int own, side = rc_target_description(notice, (int)(fd), &d, &own); \
+	if (side <= 0) \
+		return RC_LET; \
+	if (d->handle == RC_NO_HANDLE) \
+		return leave(own, -EBADF)
+
+static int64_t leave(int own, int64_t result)
+{
+	close(own);
+	return result;
+}
+
+/* ---------------------------------------------------------------------------------------------------- read */
+
+enum { MAX_RW_COUNT = 0x7ffff000 };
+
+static ssize_t read_some(struct rc_description *d, int own, void *memory, size_t count, int64_t offset)
+{
+	struct iovec into = { memory, count };
+
+	return offset < 0 ? rc_description_read(d, own, &into, 1) : rc_description_pread(d, own, &into, 1, offset);
+}
+
+/* Part of an iovec array from byte `skip` on. */
+static int slice(const struct iovec *from, int count, size_t skip, struct iovec *to)
+{
+	int made = 0;
+
+	for (int i = 0; i < count; i++) {
+		if (skip >= from[i].iov_len) {
+			skip -= from[i].iov_len;
+			continue;
+		}
+		to[made++] = (struct iovec){ (char *)from[i].iov_base + skip, from[i].iov_len - skip };
+		skip = 0;
+	}
+	return made;
+}
+
+/* By way of this thread's memory, as much at a time as it holds.  offset < 0: the description's own, which moves on by what
+ * arrived in the program and no further. */
+static ssize_t read_into(struct rc_notice *notice, struct rc_description *d, int own, const struct iovec *to, int count,
+			 size_t size, int64_t offset)
+{
+	size_t done = 0;
+
+	do {
+		struct iovec rest[count ? count : 1];
+		size_t piece = size - done < RC_NOTICE_MEMORY ? size - done : RC_NOTICE_MEMORY;
+		ssize_t got = read_some(d, own, notice->memory, piece, offset < 0 ? -1 : offset + (int64_t)done), put;
+
+		if (got <= 0)
+			return done ? (ssize_t)done : got;
+		put = rc_target_scatter(notice, rest, slice(to, count, done, rest), notice->memory, (size_t)got);
+		if (put < got && offset < 0 && d->kind == RC_KIND_POSITIONED)
+			rc_sys_lseek(own, (put < 0 ? 0 : put) - got, SEEK_CUR);
+		if (put < 0)
+			return done ? (ssize_t)done : put;
+		done += (size_t)put;
+		if (put < got || (size_t)got < piece || d->kind != RC_KIND_POSITIONED)
+			break;
+	} while (done < size);
+	return (ssize_t)done;
+}
+
+static int64_t read_plain(struct rc_notice *notice, const int64_t *a, int64_t offset)
+{
+	size_t count = (size_t)a[2];
+	struct iovec to = { (void *)(uintptr_t)a[1], count < MAX_RW_COUNT ? count : MAX_RW_COUNT };
+
+	BORROW(a[0]);
+	if ((ssize_t)count < 0 || (notice->abi->narrow && (int32_t)count < 0))
+		return leave(own, -EINVAL);
+	return leave(own, read_into(notice, d, own, &to, 1, to.iov_len, offset));
+}
+
+int64_t rc_do_read(struct rc_notice *notice, const int64_t *a)
+{
+	rc_debug("read() %zd bytes on fd %d", (ssize_t)a[2], (int)a[0]);
+	return read_plain(notice, a, -1);
+}
+
+int64_t rc_do_pread(struct rc_notice *notice, const int64_t *a)
+{
+	int64_t offset = rc_offset_of(notice, a + 3);
+
+	return offset < 0 ? RC_LET /* EINVAL, whatever the descriptor */ : read_plain(notice, a, offset);
+}
+
+static int64_t read_vector(struct rc_notice *notice, const int64_t *a, int64_t offset)
+{
+	int count = (int)a[2];
+	size_t size = 0;
+
+	BORROW(a[0]);
+	if (count < 0 || count > IOV_MAX)
+		return leave(own, -EINVAL);
+	struct iovec to[count + 1];
+
+	if (rc_target_vector(notice, (uint64_t)a[1], count, to) < 0)
+		return leave(own, -EFAULT);
+	for (int i = 0; i < count; i++) {
+		if (to[i].iov_len > SSIZE_MAX || (notice->abi->narrow && to[i].iov_len > INT32_MAX))
+			return leave(own, -EINVAL);
+		if (to[i].iov_len > MAX_RW_COUNT - size)
+			to[i].iov_len = MAX_RW_COUNT - size;
+		size += to[i].iov_len;
+	}
+	return leave(own, read_into(notice, d, own, to, count, size, offset));
+}
+
+int64_t rc_do_readv(struct rc_notice *notice, const int64_t *a)
+{
+	return read_vector(notice, a, -1);
+}
+
+#ifndef RWF_HIPRI
+#define RWF_HIPRI 1
+#endif
+
+int64_t rc_do_preadv(struct rc_notice *notice, const int64_t *a)
+{
+	int64_t offset = rc_offset_of(notice, a + 3);
+
+	if (a[5] & ~RWF_HIPRI) {	/* RWF_NOWAIT: as a file system says that can't promise it */
+		BORROW(a[0]);
+		return leave(own, -EOPNOTSUPP);
+	}
+	/* Only preadv2 has -1 for the description's own offset. */
+	if (offset < 0 && !(offset == -1 && !strcmp(notice->call->name, "preadv2")))
+		return RC_LET;
+	return read_vector(notice, a, offset);
+}
+
+/* --------------------------------------------------------------------------------------------------- lseek */
+
+int64_t rc_do_lseek(struct rc_notice *notice, const int64_t *a)
+{
+	int64_t offset = notice->abi->narrow ? (int32_t)a[1] : a[1], result;
+
+	BORROW(a[0]);
+	rc_debug("lseek() offset %lld from %d", (long long)offset, (int)a[2]);
+	result = leave(own, rc_description_lseek(d, own, offset, (int)a[2]));
+	return notice->abi->narrow && result > INT32_MAX ? -EOVERFLOW : result;
+}
+
+int64_t rc_do_llseek(struct rc_notice *notice, const int64_t *a)
+{
+	int64_t offset = (int64_t)((uint64_t)a[1] << 32 | (uint32_t)a[2]), result;
+
+	BORROW(a[0]);
+	rc_debug("lseek() offset %lld from %d", (long long)offset, (int)a[4]);
+	result = leave(own, rc_description_lseek(d, own, offset, (int)a[4]));
+	if (result >= 0 && rc_target_put(notice, (uint64_t)a[3], &result, sizeof result) != sizeof result)
+		result = -EFAULT;
+	return result < 0 ? result : 0;
+}
+
+/* ----------------------------------------------------------------------------------- attributes, directories */
+
+int64_t rc_do_fstat(struct rc_notice *notice, const int64_t *a)
+{
+	struct rc_stat stat;
+	int64_t result;
+
+	BORROW(a[0]);
+	rc_debug("fstat() on remote fd %d", (int)a[0]);
+	result = leave(own, rc_description_fstat(d, own, STATX_BASIC_STATS, &stat));
+	return result ? result : rc_put_stat_as(notice, &stat, (enum rc_layout)a[2], (uint64_t)a[1]);
+}
+
+static int64_t get_records(struct rc_notice *notice, const int64_t *a, bool old)
+{
+	size_t size = (size_t)(uint32_t)a[2];
+	int64_t before;
+	ssize_t result;
+
+	BORROW(a[0]);
+	rc_debug("%s() on remote fd %d", notice->call->name, (int)a[0]);
+	before = rc_sys_lseek(own, 0, SEEK_CUR);
+	if (size > RC_NOTICE_MEMORY)
+		size = RC_NOTICE_MEMORY;
+	result = rc_directory_records(d, own, old, notice->abi->narrow, notice->memory, size);
+	if (result > 0 && rc_target_put(notice, (uint64_t)a[1], notice->memory, (size_t)result) != result) {
+		rc_sys_lseek(own, before, SEEK_SET);
+		result = -EFAULT;
+	}
+	return leave(own, result);
+}
+
+int64_t rc_do_getdents(struct rc_notice *notice, const int64_t *a)
+{
+	return get_records(notice, a, true);
+}
+
+int64_t rc_do_getdents64(struct rc_notice *notice, const int64_t *a)
+{
+	return get_records(notice, a, false);
+}
+
+/* ------------------------------------------------------------------------------------------ content by others */
+
+/* The kernel maps the placeholder itself, which is filled first. */
+static int64_t map(struct rc_notice *notice, int fd)
+{
+	int64_t result;
+
+	BORROW(fd);
+	rc_debug("mmap() on remote fd %d", fd);
+	result = d->kind == RC_KIND_POSITIONED ? rc_description_fill(d, own) : -ENODEV;
+	return leave(own, result < 0 ? result : RC_LET);
+}
+
+int64_t rc_do_mmap(struct rc_notice *notice, const int64_t *a)
+{
+	return a[0] & MAP_ANONYMOUS ? RC_LET : map(notice, (int)a[1]);
+}
+
+int64_t rc_do_old_mmap(struct rc_notice *notice, const int64_t *a)
+{
+	uint32_t arguments[6];		/* address, length, protection, flags, descriptor, offset */
+
+	if (rc_target_get(notice, (uint64_t)a[0], arguments, sizeof arguments) < 0 || (arguments[3] & MAP_ANONYMOUS))
+		return RC_LET;
+	return map(notice, (int)arguments[4]);
+}
+
+/* Copies from a placeholder to a descriptor of any kind, as sendfile and its like do: what was written, or -errno.  `at`: where
+ * to read, NULL for the description's own offset; `to_at` the same of the other side. */
+static ssize_t copy_out_of(struct rc_notice *notice, struct rc_description *d, int own, int64_t *at, int out, int64_t *to_at,
+			   size_t size)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		size_t piece = size - done < RC_NOTICE_MEMORY ? size - done : RC_NOTICE_MEMORY;
+		ssize_t got = read_some(d, own, notice->memory, piece, at ? *at : -1), put;
+
+		if (got <= 0)
+			return done ? (ssize_t)done : got;
+		put = to_at ? pwrite(out, notice->memory, (size_t)got, *to_at) : write(out, notice->memory, (size_t)got);
+		if (put < got && !at && d->kind == RC_KIND_POSITIONED)
+			rc_sys_lseek(own, (put < 0 ? 0 : put) - got, SEEK_CUR);
+		if (put < 0)
+			return done ? (ssize_t)done : -errno;
+		if (at)
+			*at += put;
+		if (to_at)
+			*to_at += put;
+		done += (size_t)put;
+		if (put < got || (size_t)got < piece)
+			break;
+	}
+	return (ssize_t)done;
+}
+
+int64_t rc_do_sendfile(struct rc_notice *notice, const int64_t *a)
+{
+	bool narrow = notice->abi->narrow && a[4] == RC_LAYOUT_STAT;
+	int64_t offset = 0, result;
+	int32_t short_offset;
+	int out;
+
+	BORROW(a[1]);
+	rc_debug("sendfile() on remote fd %d", (int)a[1]);
+	if (a[2] && narrow && rc_target_get(notice, (uint64_t)a[2], &short_offset, sizeof short_offset) == 0)
+		offset = short_offset;
+	else if (a[2] && (narrow || rc_target_get(notice, (uint64_t)a[2], &offset, sizeof offset) < 0))
+		return leave(own, -EFAULT);
+	out = rc_target_borrow(notice, (int)a[0]);
+	if (out < 0)
+		return leave(own, out);
+	result = offset < 0 || a[3] < 0 ? -EINVAL
+	       : d->kind == RC_KIND_DIRECTORY ? -EINVAL
+	       : copy_out_of(notice, d, own, a[2] ? &offset : NULL, out, NULL, (size_t)a[3]);
+	close(out);
+	if (result >= 0 && a[2]) {
+		short_offset = (int32_t)offset;
+		if (narrow ? rc_target_put(notice, (uint64_t)a[2], &short_offset, sizeof short_offset) < 0
+			   : rc_target_put(notice, (uint64_t)a[2], &offset, sizeof offset) < 0)
+			result = -EFAULT;
+	}
+	return leave(own, result);
+}
+
+/* splice and copy_file_range: (in, *in_offset, out, *out_offset, length).  A pipe fills up: what fits is what was asked for. */
+int64_t rc_do_splice(struct rc_notice *notice, const int64_t *a)
+{
+	int64_t from = 0, to = 0, result;
+	int out;
+
+	BORROW(a[0]);
+	rc_debug("%s() on remote fd %d", notice->call->name, (int)a[0]);
+	if ((a[1] && rc_target_get(notice, (uint64_t)a[1], &from, sizeof from) < 0) ||
+	    (a[3] && rc_target_get(notice, (uint64_t)a[3], &to, sizeof to) < 0))
+		return leave(own, -EFAULT);
+	out = rc_target_borrow(notice, (int)a[2]);
+	if (out < 0)
+		return leave(own, out);
+	result = from < 0 || to < 0 ? -EINVAL
+	       : copy_out_of(notice, d, own, a[1] ? &from : NULL, out, a[3] ? &to : NULL,
+			     (size_t)a[4] < 65536 || strcmp(notice->call->name, "splice") ? (size_t)a[4] : 65536);
+	close(out);
+	if (result >= 0 && ((a[1] && rc_target_put(notice, (uint64_t)a[1], &from, sizeof from) < 0) ||
+			    (a[3] && rc_target_put(notice, (uint64_t)a[3], &to, sizeof to) < 0)))
+		result = -EFAULT;
+	return leave(own, result);
+}
+
+int64_t rc_do_advise(struct rc_notice *notice, const int64_t *a)
+{
+	BORROW(a[0]);
+	return leave(own, 0);		/* advice may be ignored */
+}
+
+/* Requests to the kernel's asynchronous I/O, each with its descriptor inside (struct iocb, the same on every machine). */
+int64_t rc_do_io_submit(struct rc_notice *notice, const int64_t *a)
+{
+	enum { DESCRIPTOR_AT = 20, MOST = 1024 };
+
+	for (int64_t i = 0; i < a[0] && i < MOST; i++) {
+		size_t word = notice->abi->narrow ? 4 : 8;
+		uint64_t request = 0;
+		struct rc_description *d;
+		int own;
+		uint32_t fd;
+
+		if (rc_target_get(notice, (uint64_t)a[1] + (uint64_t)i * word, &request, word) < 0 ||
+		    rc_target_get(notice, request + DESCRIPTOR_AT, &fd, sizeof fd) < 0)
+			break;
+		if (rc_target_description(notice, (int)fd, &d, &own) > 0)
+			return leave(own, rc_refuse_call(notice, "descriptor", -EINVAL));
+	}
+	return RC_LET;
+}
+
+/* --------------------------------------------------------------------------------------- what else it can do */
+
+int64_t rc_do_fcntl(struct rc_notice *notice, const int64_t *a)
+{
+	int64_t result;
+
+	BORROW(a[0]);
+	switch ((int)a[1]) {
+	case F_SETFL:
+		result = d->kind == RC_KIND_STREAM ? rc_call_set_flags(d->handle, (int)a[2]) : 0;
+		return leave(own, result < 0 ? result : RC_LET);
+	case F_GETLEASE:
+		return leave(own, F_UNLCK);
+	case F_GET_SEALS:
+	case F_ADD_SEALS:
+		return leave(own, -EINVAL);
+	default:
+		return leave(own, rc_refuse_call(notice, "descriptor", -ENOLCK));
+	}
+}
+
+int64_t rc_do_ioctl(struct rc_notice *notice, const int64_t *a)
+{
+	uint8_t value[256];
+	ssize_t got;
+
+	BORROW(a[0]);
+	rc_debug("ioctl() %llx on remote fd %d", (unsigned long long)a[1], (int)a[0]);
+	got = leave(own, rc_call_ioctl(d->handle, (unsigned long)(uint32_t)a[1], value, sizeof value));
+	if (got < 0)
+		return got;
+	return rc_target_put(notice, (uint64_t)a[2], value, (size_t)got) == got ? 0 : -EFAULT;
+}
+
+int64_t rc_do_flock(struct rc_notice *notice, const int64_t *a)
+{
+	BORROW(a[0]);
+	return leave(own, rc_refuse_call(notice, "descriptor", -ENOLCK));
+}
+
+int64_t rc_do_refuse_fd(struct rc_notice *notice, const int64_t *a)
+{
+	BORROW(a[0]);
+	return leave(own, rc_refuse_call(notice, "descriptor", -a[1]));
+}
+
+int64_t rc_do_none(struct rc_notice *notice, const int64_t *a)
+{
+	(void)notice, (void)a;
+	return -ENOSYS;
+}
+
+/* ------------------------------------------------------------------------------- working directory, programs */
+
+int64_t rc_do_chdir(struct rc_notice *notice, const int64_t *a)
+{
+	struct rc_place place;
+	int side = rc_place(notice, AT_FDCWD, (uint64_t)a[0], 0, &place);
+
+	return side > 0 ? rc_refuse_call(notice, place.given, -ENOSYS) : side ? side : RC_LET;
+}
+
+int64_t rc_do_fchdir(struct rc_notice *notice, const int64_t *a)
+{
+	BORROW(a[0]);
+	return leave(own, rc_refuse_call(notice, "descriptor", -ENOSYS));
+}
+
+int64_t rc_do_getcwd(struct rc_notice *notice, const int64_t *a)
+{
+	(void)notice, (void)a;
+	return RC_LET;
+}
+
+/* A program that only the default makes remote stays local: such a rule is about files, as the original's was. */
+int64_t rc_do_execve(struct rc_notice *notice, const int64_t *a)
+{
+	struct rc_place place;
+	int side = rc_place(notice, (int)a[0], (uint64_t)a[1], (int)a[2], &place);
+
+	if (side <= 0 || place.by_default)
+		return side < 0 ? side : RC_LET;
+	return rc_refuse_call(notice, place.given, -ENOSYS);
+}
