@@ -95,6 +95,7 @@ static int64_t read_plain(struct rc_notice *notice, const int64_t *a, int64_t of
 	struct iovec to = { (void *)(uintptr_t)a[1], count < MAX_RW_COUNT ? count : MAX_RW_COUNT };
 
 	BORROW(a[0]);
+	rc_debug("%s() %zd bytes on remote fd %d", offset < 0 ? "read" : "pread", (ssize_t)count, (int)a[0]);
 	if ((ssize_t)count < 0 || (notice->abi->narrow && (int32_t)count < 0))
 		return leave(own, -EINVAL);
 	return leave(own, read_into(notice, d, own, &to, 1, to.iov_len, offset));
@@ -102,7 +103,6 @@ static int64_t read_plain(struct rc_notice *notice, const int64_t *a, int64_t of
 
 int64_t rc_do_read(struct rc_notice *notice, const int64_t *a)
 {
-	rc_debug("read() %zd bytes on fd %d", (ssize_t)a[2], (int)a[0]);
 	return read_plain(notice, a, -1);
 }
 

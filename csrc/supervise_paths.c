@@ -346,11 +346,11 @@ int64_t rc_do_fstatfs(struct rc_notice *notice, const int64_t *a)
 int64_t rc_do_change_existing(struct rc_notice *notice, const int64_t *a)
 {
 	struct rc_location at;
-	int side;
 
 	if (!a[1]) {		/* utimensat and futimesat of a descriptor itself */
-		side = own_handle(notice, a[0], &at);
-		return side > 0 ? rc_refuse_call(notice, "descriptor", -EROFS) : side ? side : RC_LET;
+		int is_ours = own_handle(notice, a[0], &at);
+
+		return is_ours > 0 ? rc_refuse_call(notice, "descriptor", -EROFS) : is_ours ? is_ours : RC_LET;
 	}
 	PLACE(a[0], a[1], a[2]);
 	return rc_refuse_call(notice, place.given, rc_change_existing(place.at, (int)a[2] | place.extra));
