@@ -21,21 +21,10 @@
 
 /* ---------------------------------------------------------------------------------------------------- open */
 
-/* Where the placeholder may go: with a filter below us the number tells remote from local, except that shells and
- * daemons count on 0, 1 and 2 being the lowest free ones. */
-static int lowest_number(void)
-{
-	if (rc_config.supervised)
-		for (int fd = 0; fd < 3; fd++)
-			if (rc_sys_fcntl(fd, F_GETFD, 0) == -EBADF)
-				return 0;
-	return rc_config.fd_shift;
-}
-
 int rc_remote_adopt(const struct rc_opened *opened, int flags)
 {
 	struct rc_placeholder made;
-	int fd = rc_placeholder_create(opened->handle, opened->kind, flags, lowest_number(), &made);
+	int fd = rc_placeholder_create(opened->handle, opened->kind, flags, rc_config.fd_shift, &made);
 
 	if (fd < 0) {
 		rc_call_close(opened->handle);

@@ -9,7 +9,6 @@
  * Exit status: the command's; 128 + N where signal N ended it; 125 our own failure, 126 not executable, 127 not found.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <poll.h>
 #include <signal.h>
@@ -18,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -28,17 +26,18 @@
 
 #include "calls.h"
 #include "config.h"
-#include "placeholder.h"
+#include "report.h"
+#include "run_command.h"
+#include "run_tree.h"
+#include "run_watch.h"
 #include "sys.h"
 #include "transport.h"
-
-enum { FAILED = 125, NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
 
 static struct {
 	const char *server, *tier, *library, *local, *remote, *timeout, *fd_shift;
 	bool debug, stats;
 	char **command;
-} options = { .tier = "preload" };
+} options = { .tier = "both" };
 
 static char control_directory[64], control_path[80];
 
@@ -51,7 +50,7 @@ __attribute__((format(printf, 1, 2), noreturn)) static void fail(const char *for
 	vfprintf(stderr, format, arguments);
 	va_end(arguments);
 	fputc('\n', stderr);
-	exit(FAILED);
+	exit(RC_RUN_FAILED);
 }
 
 static void parse(int count, char **arguments)
@@ -75,16 +74,13 @@ static void parse(int count, char **arguments)
 		case 'f': options.fd_shift = optarg; break;
 		case 'd': options.debug = true; break;
 		case 'S': options.stats = true; break;
-		default: exit(FAILED);
+		default: exit(RC_RUN_FAILED);
 		}
 	options.command = arguments + optind;
 	if (!options.server || !options.library || !*options.command)
 		fail("usage: remotec-run --server ADDR --library PATH [OPTION]… -- COMMAND [ARG]…");
-	if (!strcmp(options.tier, "supervisor"))
-		fail("--tier supervisor: this version has the preload tier only");
-	if (!strcmp(options.tier, "both"))
-		fputs("remotec: this version has no supervisor tier: going on with the preload tier alone\n", stderr);
-	options.tier = "preload";
+	if (strcmp(options.tier, "preload") && strcmp(options.tier, "supervisor") && strcmp(options.tier, "both"))
+		fail("--tier %s: expected preload, supervisor or both", options.tier);
 }
 
 /* --------------------------------------------------------------------------------------------- environment */
@@ -97,20 +93,15 @@ static void put(const char *name, const char *value)
 		unsetenv(name);
 }
 
-/* The command's, and our own (rc_config is read from it). */
+/* Our own, from which rc_config is read; it is the command's too, where the library is to be loaded. */
 static void set_environment(void)
 {
-	const char *before = getenv("LD_PRELOAD");
 	uint8_t bytes[16];
-	char session[33], *preload;
+	char session[33];
 
 	rc_sys_random(bytes, sizeof bytes);
 	for (int i = 0; i < 16; i++)
 		sprintf(session + 2 * i, "%02x", bytes[i]);
-	if (asprintf(&preload, before && *before ? "%s:%s" : "%s", options.library, before) < 0)
-		fail("out of memory");
-	put("LD_PRELOAD", preload);
-	free(preload);
 	put("REMOTE_SERVER", options.server);
 	put("LOCAL_PATHS", options.local);
 	put("REMOTE_PATHS", options.remote);
@@ -120,6 +111,41 @@ static void set_environment(void)
 	put("REMOTEC_CONTROL", control_path);
 	put("REMOTEC_TIER", options.tier);
 	put("REMOTEC_TIMEOUT", options.timeout);
+}
+
+static char **plain_environment;
+
+/* In the command: with the supervisor alone it is what it would have been without us. */
+static void prepare(bool supervised)
+{
+	const char *before = getenv("LD_PRELOAD");
+	char *preload;
+
+	if (!strcmp(options.tier, "supervisor")) {
+		environ = plain_environment;
+		return;
+	}
+	if (!supervised && !strcmp(options.tier, "both")) {
+		fputs("remotec: no supervisor tier here: going on with the preload tier alone\n", stderr);
+		put("REMOTEC_TIER", "preload");
+	}
+	if (asprintf(&preload, before && *before ? "%s:%s" : "%s", options.library, before) < 0)
+		_exit(RC_RUN_FAILED);
+	put("LD_PRELOAD", preload);
+	free(preload);
+}
+
+/* A copy: setenv changes the vector in place. */
+static void keep_environment(void)
+{
+	size_t count = 0;
+
+	while (environ[count])
+		count++;
+	plain_environment = calloc(count + 1, sizeof *plain_environment);
+	if (!plain_environment)
+		fail("out of memory");
+	memcpy(plain_environment, environ, count * sizeof *plain_environment);
 }
 
 /* ------------------------------------------------------------------------------------------------- control */
@@ -149,114 +175,21 @@ static int open_control(void)
 	return s;
 }
 
-/* ------------------------------------------------------------------------------------------------ watching */
-
-static struct watch {
-	int wd;
-	uint64_t handle;
-} *watches;
-static size_t watch_count, watch_room;
-
-static void watch_placeholder(int inotify, int fd)
+static void print_stats(void)
 {
-	struct rc_placeholder found;
-	char link[32];
-	int wd;
+	struct rc_status status;
 
-	if (rc_placeholder_identify(fd, &found) != 1 || memcmp(found.session, rc_config.session, sizeof found.session))
-		return;
-	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-	wd = inotify_add_watch(inotify, link, IN_DELETE_SELF);
-	for (size_t i = 0; i < watch_count; i++)
-		if (watches[i].wd == wd)
-			return;
-	if (watch_count == watch_room) {
-		size_t room = watch_room ? 2 * watch_room : 64;
-		struct watch *larger = realloc(watches, room * sizeof *watches);
-
-		if (!larger)
-			return;		/* closed with the session then */
-		watches = larger;
-		watch_room = room;
-	}
-	if (wd >= 0)
-		watches[watch_count++] = (struct watch){ wd, found.handle };
+	if (rc_call_status(&status) == 0)
+		fprintf(stderr, "remotec: the server answered %llu requests and sent %llu bytes since it started; this session has %u files open\n",
+			(unsigned long long)status.requests, (unsigned long long)status.bytes, status.handles);
 }
 
-static void read_control(int control, int inotify)
-{
-	for (;;) {
-		union {
-			struct cmsghdr header;
-			char space[CMSG_SPACE(8 * sizeof(int))];
-		} ancillary;
-		uint64_t handle;
-		struct iovec part = { &handle, sizeof handle };
-		struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &ancillary,
-					  .msg_controllen = sizeof ancillary };
-		struct cmsghdr *c;
-
-		if (recvmsg(control, &message, MSG_CMSG_CLOEXEC) < 0)
-			return;
-		for (c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c))
-			for (size_t at = 0; c->cmsg_type == SCM_RIGHTS && at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0);
-			     at += sizeof(int)) {
-				int fd;
-
-				memcpy(&fd, CMSG_DATA(c) + at, sizeof fd);
-				watch_placeholder(inotify, fd);
-				close(fd);
-			}
-	}
-}
-
-/* A placeholder whose last descriptor and mapping are gone, in whichever process. */
-static void read_inotify(int inotify)
-{
-	char bytes[16384] __attribute__((aligned(8)));
-	ssize_t got;
-
-	while ((got = read(inotify, bytes, sizeof bytes)) > 0)
-		for (char *at = bytes; at < bytes + got;) {
-			struct inotify_event *event = (void *)at;
-
-			for (size_t i = 0; (event->mask & IN_IGNORED) && i < watch_count; i++)
-				if (watches[i].wd == event->wd) {
-					rc_call_close(watches[i].handle);
-					watches[i] = watches[--watch_count];
-					break;
-				}
-			at += sizeof *event + event->len;
-		}
-}
-
-/* ------------------------------------------------------------------------------------------------- command */
-
-static sigset_t mask_before;
-static struct sigaction interrupt_before, quit_before;
-
-static pid_t start(void)
-{
-	pid_t child = fork();
-
-	if (child < 0)
-		fail("fork: %s", strerror(errno));
-	if (child)
-		return child;
-	sigaction(SIGINT, &interrupt_before, NULL);
-	sigaction(SIGQUIT, &quit_before, NULL);
-	sigprocmask(SIG_SETMASK, &mask_before, NULL);
-	execvp(options.command[0], options.command);
-	fprintf(stderr, "remotec: %s: %s\n", options.command[0], strerror(errno));
-	_exit(errno == ENOENT ? NOT_FOUND : NOT_EXECUTABLE);
-}
+/* ------------------------------------------------------------------------------------------- preload alone */
 
 /* True when the command has ended, and how. A stopped one stops us too, so that the shell above sees it. */
 static bool reap(pid_t child, int *status)
 {
-	pid_t who;
-
-	while ((who = waitpid(child, status, WNOHANG | WUNTRACED)) == child) {
+	while (waitpid(child, status, WNOHANG | WUNTRACED) == child) {
 		if (!WIFSTOPPED(*status))
 			return true;
 		raise(SIGSTOP);
@@ -279,34 +212,23 @@ static bool read_signals(int signals, pid_t child, int *status)
 	return ended;
 }
 
-static void print_stats(void)
+/* The command's wait status. */
+static int run_alone(int control)
 {
-	struct rc_status status;
-
-	if (rc_call_status(&status) == 0)
-		fprintf(stderr, "remotec: the server answered %llu requests and sent %llu bytes since it started; this session has %u files open\n",
-			(unsigned long long)status.requests, (unsigned long long)status.bytes, status.handles);
-}
-
-static int run(int control)
-{
-	sigset_t ours;
-	int inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), signals, status = 0;
-	struct sigaction ignore = { .sa_handler = SIG_IGN };
+	int inotify = rc_watch_start(), signals = rc_command_block_signals(), status = 0;
 	struct pollfd set[4];
 	pid_t child;
 
-	sigemptyset(&ours);
-	for (size_t i = 0; i < 5; i++)
-		sigaddset(&ours, (const int[]){ SIGCHLD, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 }[i]);
-	sigprocmask(SIG_BLOCK, &ours, &mask_before);
-	/* The terminal sends these to the command as well: it decides. */
-	sigaction(SIGINT, &ignore, &interrupt_before);
-	sigaction(SIGQUIT, &ignore, &quit_before);
-	signals = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signals < 0 || inotify < 0)
 		fail("%s", strerror(errno));
-	child = start();
+	child = fork();
+	if (child < 0)
+		fail("fork: %s", strerror(errno));
+	if (child == 0) {
+		rc_command_signals();
+		prepare(false);
+		rc_command_exec(options.command);
+	}
 	set[0] = (struct pollfd){ signals, POLLIN, 0 };
 	set[1] = (struct pollfd){ control, POLLIN, 0 };
 	set[2] = (struct pollfd){ inotify, POLLIN, 0 };
@@ -319,14 +241,38 @@ static int run(int control)
 			set[3].fd = -1;
 		}
 		if (set[1].revents)
-			read_control(control, inotify);
+			rc_watch_control(control);
 		if (set[2].revents)
-			read_inotify(inotify);
+			rc_watch_read();
 		if (set[0].revents && read_signals(signals, child, &status))
 			break;
 	}
-	read_control(control, inotify);
-	read_inotify(inotify);
+	rc_watch_control(control);
+	rc_watch_read();
+	return status;
+}
+
+/* ---------------------------------------------------------------------------------------------- every tier */
+
+static const char *why_no_filter(int error)
+{
+	return error == -EBUSY ? "another supervisor is above this process" : strerror(-error);
+}
+
+static int run(int control)
+{
+	struct rc_run tree = { .server = options.server, .command = options.command, .control = control,
+			       .preloaded = !strcmp(options.tier, "both"), .prepare = prepare, .clean = remove_control };
+	bool alone = false;
+	int status = 0, bad;
+
+	if (!strcmp(options.tier, "preload")) {
+		status = run_alone(control);
+	} else {
+		bad = rc_run_tree(&tree, &status, &alone);
+		if (bad)
+			fail("--tier %s: %s", options.tier, why_no_filter(bad));
+	}
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
@@ -340,10 +286,12 @@ int main(int count, char **arguments)
 	parse(count, arguments);
 	control = open_control();
 	atexit(remove_control);
+	keep_environment();
 	set_environment();
 	rc_config_load(environ);
 	if (rc_config.error)
 		fail("%s", rc_config.problem);
+	rc_report_start(rc_config.debug);
 	bad = rc_transport_prepare();
 	if (!bad)
 		bad = rc_hello(&info, problem, sizeof problem);

@@ -314,7 +314,7 @@ static bool attend(int news, int signals, int *status, bool *alone, int *refused
 		if (poll(set, 2, -1) < 0 && errno != EINTR)
 			return false;
 		while (read(signals, &info, sizeof info) == sizeof info)
-			if (command)
+			if (command && info.ssi_signo != SIGCHLD)
 				kill(command, (int)info.ssi_signo);
 		if (!set[0].revents)
 			continue;
