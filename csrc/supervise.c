@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Receives the calls of the tree and answers them.  There is always one thread that waits for the next call, whatever the
- * others wait for: a blocking read of one program's holds up nobody.
+ * Receives the calls of the tree and answers them.  Whatever a call waits for, another thread receives the next: a blocking read
+ * of one program's holds up nobody.
  */
 #include "supervise.h"
 
 #include <errno.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -28,11 +29,10 @@
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
 #endif
 
-enum { MOST_IDLE = 4, STACK = 256 * 1024, RESTART = 512 /* the kernel's ERESTARTSYS */ };
+enum { MOST_RESTING = 8, STACK = 256 * 1024, RESTART = 512 /* the kernel's ERESTARTSYS */ };
 
 static int listener;
 static struct seccomp_notif_sizes sizes;
-static _Atomic int idle;
 static struct rc_supervise_counters *counters;
 static _Thread_local const struct rc_notice *current;
 
@@ -130,7 +130,38 @@ static int64_t handle(struct rc_notice *notice)
 
 /* ------------------------------------------------------------------------------------------------- threads */
 
+/* One thread at a time receives: the kernel wakes all that wait for a call, whichever takes it.  It answers what it can at once;
+ * before it waits for the server it hands the receiving on to one that rests, or to a new one. */
+static sem_t baton;
+static _Atomic int resting;
+
 static void start_thread(void);
+
+void rc_notice_slow(struct rc_notice *notice)
+{
+	if (notice->slow)
+		return;
+	notice->slow = true;
+	if (atomic_fetch_sub(&resting, 1) > 0) {
+		sem_post(&baton);
+	} else {
+		atomic_fetch_add(&resting, 1);
+		start_thread();
+	}
+}
+
+/* False: enough others rest. */
+static bool rest(void)
+{
+	if (atomic_fetch_add(&resting, 1) >= MOST_RESTING) {
+		if (atomic_fetch_sub(&resting, 1) > MOST_RESTING)
+			return false;
+		atomic_fetch_add(&resting, 1);
+	}
+	while (sem_wait(&baton))
+		;
+	return true;
+}
 
 static void *serve(void *unused)
 {
@@ -147,21 +178,16 @@ static void *serve(void *unused)
 				break;
 			continue;
 		}
-		if (atomic_fetch_sub(&idle, 1) == 1)
-			start_thread();
 		atomic_fetch_add_explicit(&counters->asked, 1, memory_order_relaxed);
+		notice.slow = false;
 		current = &notice;
 		result = handle(&notice);
 		current = NULL;
 		if (result != RC_LET)
 			atomic_fetch_add_explicit(&counters->answered, 1, memory_order_relaxed);
 		answer(n, result);
-		if (atomic_fetch_add(&idle, 1) >= MOST_IDLE) {
-			/* There was a crowd: it's over. */
-			if (atomic_fetch_sub(&idle, 1) > MOST_IDLE)
-				break;
-			atomic_fetch_add(&idle, 1);
-		}
+		if (notice.slow && !rest())
+			break;
 	}
 	if (notice.memory)
 		munmap(notice.memory, RC_NOTICE_MEMORY);
@@ -175,12 +201,12 @@ static void start_thread(void)
 	pthread_attr_t attributes;
 	pthread_t thread;
 
-	atomic_fetch_add(&idle, 1);
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attributes, STACK);
+	/* Without one more, calls wait until a thread is through with the server. */
 	if (pthread_create(&thread, &attributes, serve, NULL))
-		atomic_fetch_sub(&idle, 1);	/* the next one that finishes will do */
+		sem_post(&baton);
 	pthread_attr_destroy(&attributes);
 }
 
@@ -193,6 +219,7 @@ int rc_supervise_start(int from, struct rc_supervise_counters *count_in)
 	/* On one processor with its caller: the answer needs no wake-up of another. */
 	ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
 	rc_wait_over = interrupted;
+	sem_init(&baton, 0, 0);
 	start_thread();
-	return atomic_load(&idle) ? 0 : -EAGAIN;
+	return 0;
 }

@@ -70,9 +70,12 @@ struct rc_notice {
 	const struct rc_syscall *call;
 	int listener;
 	void *memory;			/* of this thread, RC_NOTICE_MEMORY bytes */
+	bool slow;			/* another thread has taken over the receiving */
 };
 enum { RC_NOTICE_MEMORY = 4 << 20 };
 
+/* What comes now may take long. */
+void rc_notice_slow(struct rc_notice *notice);
 /* Whether the caller still waits: what we read of it was of this very call. */
 bool rc_notice_valid(const struct rc_notice *notice);
 /* Puts `fd` into the caller as its lowest free descriptor, or (number >= 0) as that one, and closes it here: its number there, or
@@ -90,7 +93,7 @@ ssize_t rc_target_scatter(const struct rc_notice *notice, const struct iovec *to
 /* A copy of the caller's descriptor: its number here, or -errno (EBADF). */
 int rc_target_borrow(const struct rc_notice *notice, int fd);
 /* What the caller's descriptor stands for: 1 with *d and a copy in *own, to be closed; 0: local; -EBADF. */
-int rc_target_description(const struct rc_notice *notice, int fd, struct rc_description **d, int *own);
+int rc_target_description(struct rc_notice *notice, int fd, struct rc_description **d, int *own);
 /* Before a thread ends: what it keeps of callers. */
 void rc_target_forget(void);
 int rc_target_process(const struct rc_notice *notice);

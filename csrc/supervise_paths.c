@@ -23,7 +23,7 @@
 #include "sys.h"
 #include "translate.h"
 
-int64_t rc_refuse_call(const struct rc_notice *notice, const char *what, int64_t error)
+int64_t rc_refuse_call(struct rc_notice *notice, const char *what, int64_t error)
 {
 	rc_debug("%s() on remote %s: %s", notice->call->name, what, rc_errno_name((int)-error));
 	return error;
@@ -31,7 +31,7 @@ int64_t rc_refuse_call(const struct rc_notice *notice, const char *what, int64_t
 
 /* ----------------------------------------------------------------------------------------------- where to */
 
-static int place_descriptor(const struct rc_notice *notice, int fd, const char *path, struct rc_place *place)
+static int place_descriptor(struct rc_notice *notice, int fd, const char *path, struct rc_place *place)
 {
 	struct rc_description *d;
 	int own, side = rc_target_description(notice, fd, &d, &own);
@@ -44,7 +44,7 @@ static int place_descriptor(const struct rc_notice *notice, int fd, const char *
 }
 
 /* /dev/stdin, /proc/self/fd/N and their like: -1 where it isn't one. */
-static int place_own(const struct rc_notice *notice, int flags, struct rc_place *place)
+static int place_own(struct rc_notice *notice, int flags, struct rc_place *place)
 {
 	char folded[64];
 	int fd;
@@ -61,7 +61,7 @@ static int place_own(const struct rc_notice *notice, int flags, struct rc_place 
 	return place_descriptor(notice, fd, "", place);
 }
 
-int rc_place(const struct rc_notice *notice, int dirfd, uint64_t path, int flags, struct rc_place *place)
+int rc_place(struct rc_notice *notice, int dirfd, uint64_t path, int flags, struct rc_place *place)
 {
 	char base[RC_PATH_MAX] = "/";
 	ssize_t length = path || !(flags & AT_EMPTY_PATH)
@@ -93,6 +93,8 @@ int rc_place(const struct rc_notice *notice, int dirfd, uint64_t path, int flags
 		return rc_config.routes.default_remote ? result : 0;
 	place->at = (struct rc_location){ RC_NO_HANDLE, place->route.path };
 	place->by_default = !place->route.rule;
+	if (place->route.side == RC_REMOTE)
+		rc_notice_slow(notice);
 	return place->route.side == RC_REMOTE;
 }
 
@@ -111,7 +113,7 @@ enum { LARGE = 0100000 };
 #endif
 
 /* Puts a placeholder for what was opened into the program. */
-static int64_t adopt(const struct rc_notice *notice, const struct rc_opened *opened, int flags)
+static int64_t adopt(struct rc_notice *notice, const struct rc_opened *opened, int flags)
 {
 	struct rc_placeholder made;
 	int fd = rc_placeholder_create(opened->handle, opened->kind, flags | O_CLOEXEC, 1, &made);
@@ -125,7 +127,7 @@ static int64_t adopt(const struct rc_notice *notice, const struct rc_opened *ope
 	return rc_notice_add(notice, fd, -1, flags & O_CLOEXEC);
 }
 
-static int64_t open_place(const struct rc_notice *notice, const struct rc_place *place, int flags, unsigned mode,
+static int64_t open_place(struct rc_notice *notice, const struct rc_place *place, int flags, unsigned mode,
 			  uint64_t resolve)
 {
 	struct rc_opened opened;
@@ -242,14 +244,14 @@ struct xattr {
 	uint8_t value[RC_LIMIT_MAX_XATTR];
 };
 
-static int xattr_name(const struct rc_notice *notice, uint64_t name, struct xattr *x)
+static int xattr_name(struct rc_notice *notice, uint64_t name, struct xattr *x)
 {
 	ssize_t length = rc_target_string(notice, name, x->name, sizeof x->name);
 
 	return length == -ENAMETOOLONG || !length ? -ERANGE : length < 0 ? (int)length : 0;
 }
 
-static int64_t get_value(const struct rc_notice *notice, struct rc_location at, int flags, const int64_t *a)
+static int64_t get_value(struct rc_notice *notice, struct rc_location at, int flags, const int64_t *a)
 {
 	struct xattr *x = notice->memory;
 	int bad = xattr_name(notice, (uint64_t)a[0], x);
@@ -262,7 +264,7 @@ static int64_t get_value(const struct rc_notice *notice, struct rc_location at, 
 	return length <= 0 || !x->size ? length : rc_target_put(notice, (uint64_t)a[1], x->value, (size_t)length);
 }
 
-static int64_t get_names(const struct rc_notice *notice, struct rc_location at, int flags, const int64_t *a)
+static int64_t get_names(struct rc_notice *notice, struct rc_location at, int flags, const int64_t *a)
 {
 	struct xattr *x = notice->memory;
 	ssize_t length;
@@ -286,7 +288,7 @@ int64_t rc_do_listxattr(struct rc_notice *notice, const int64_t *a)
 	return get_names(notice, place.at, (int)a[3] | place.extra, a + 1);
 }
 
-static int own_handle(const struct rc_notice *notice, int64_t fd, struct rc_location *at)
+static int own_handle(struct rc_notice *notice, int64_t fd, struct rc_location *at)
 {
 	struct rc_place place;
 	int side = place_descriptor(notice, (int)fd, "", &place);

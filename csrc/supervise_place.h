@@ -17,10 +17,10 @@ struct rc_place {
 
 /* 1 and *place: remote.  0: local, or wrong in a way that the kernel will say.  -errno.  flags: AT_EMPTY_PATH,
  * AT_SYMLINK_NOFOLLOW. */
-int rc_place(const struct rc_notice *notice, int dirfd, uint64_t path, int flags, struct rc_place *place);
+int rc_place(struct rc_notice *notice, int dirfd, uint64_t path, int flags, struct rc_place *place);
 
 /* What refuses a call says so where --debug is on: returns `error`. */
-int64_t rc_refuse_call(const struct rc_notice *notice, const char *what, int64_t error);
+int64_t rc_refuse_call(struct rc_notice *notice, const char *what, int64_t error);
 
 /* An offset in two arguments from a[i] on, low word first, on a narrow machine; in one elsewhere. */
 static inline int64_t rc_offset_of(const struct rc_notice *notice, const int64_t *a)

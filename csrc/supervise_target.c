@@ -207,7 +207,7 @@ int rc_target_process(const struct rc_notice *notice)
 	return thread_group(notice->n->pid);
 }
 
-int rc_target_description(const struct rc_notice *notice, int fd, struct rc_description **d, int *own)
+int rc_target_description(struct rc_notice *notice, int fd, struct rc_description **d, int *own)
 {
 	if (fd < 0)
 		return -EBADF;
@@ -217,8 +217,10 @@ int rc_target_description(const struct rc_notice *notice, int fd, struct rc_desc
 	if (*own < 0)
 		return *own == -EBADF ? -EBADF : 0;	/* a program that nobody may look into has none of ours */
 	*d = rc_descriptions_get(*own);
-	if (*d)
+	if (*d) {
+		rc_notice_slow(notice);
 		return 1;
+	}
 	close(*own);
 	return 0;
 }
