@@ -21,11 +21,13 @@
 #define FD(type, name, params, args, fd, remote) type (*rc_next_##name) params;
 #define PATH(type, name, params, args, dirfd, path, flags, remote) type (*rc_next_##name) params;
 #define RAW_PATH(type, name, params, args, dirfd, path, flags, raw, remote) type (*rc_next_##name) params;
+#define RAW_FD(type, name, params, args, fd, where, raw, remote) type (*rc_next_##name) params;
 #define OWN(type, name, params) type (*rc_next_##name) params;
 #include "wrappers.h"
 #undef FD
 #undef PATH
 #undef RAW_PATH
+#undef RAW_FD
 #undef OWN
 
 #define SLOT(name) { #name, (void **)(void *)&rc_next_##name },
@@ -36,11 +38,13 @@ static const struct {
 #define FD(type, name, params, args, fd, remote) SLOT(name)
 #define PATH(type, name, params, args, dirfd, path, flags, remote) SLOT(name)
 #define RAW_PATH(type, name, params, args, dirfd, path, flags, raw, remote) SLOT(name)
+#define RAW_FD(type, name, params, args, fd, where, raw, remote) SLOT(name)
 #define OWN(type, name, params) SLOT(name)
 #include "wrappers.h"
 #undef FD
 #undef PATH
 #undef RAW_PATH
+#undef RAW_FD
 #undef OWN
 };
 
@@ -216,7 +220,7 @@ int rc_refuse_path(const char *call, const struct rc_target *t, int error)
 
 #define RC_OPEN_AT(flags) ((flags) & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0)
 
-#define FD(type, name, params, args, fd, remote) \
+#define FD_WITH(type, name, params, args, fd, local, remote) \
 	RC_EXPORT type name params \
 	{ \
 		struct rc_description *d; \
@@ -224,9 +228,11 @@ int rc_refuse_path(const char *call, const struct rc_target *t, int error)
 			return rc_pass_##name() args; \
 		d = rc_fdtable_get(fd); \
 		if (__builtin_expect(!d, 1)) \
-			return rc_next_##name args; \
+			local; \
 		return (type)rc_finish(remote); \
 	}
+#define FD(type, name, params, args, fd, remote) \
+	FD_WITH(type, name, params, args, fd, return rc_next_##name args, remote)
 #define PATH_WITH(type, name, params, args, dirfd, path, flags, local, remote) \
 	RC_EXPORT type name params \
 	{ \
@@ -245,7 +251,11 @@ int rc_refuse_path(const char *call, const struct rc_target *t, int error)
 #define RAW_PATH(type, name, params, args, dirfd, path, flags, raw, remote) \
 	PATH_WITH(type, name, params, args, dirfd, path, flags, \
 		  return rc_raw ? (type)rc_finish(RC_SYS raw) : rc_next_##name args, remote)
+#define RAW_FD(type, name, params, args, fd, where, raw, remote) \
+	FD_WITH(type, name, params, args, fd, \
+		return rc_raw && where ? (type)rc_finish(RC_SYS raw) : rc_next_##name args, remote)
 #else
+#define RAW_FD(type, name, params, args, fd, where, raw, remote) FD(type, name, params, args, fd, remote)
 #define RAW_PATH(type, name, params, args, dirfd, path, flags, raw, remote) \
 	PATH(type, name, params, args, dirfd, path, flags, remote)
 #endif

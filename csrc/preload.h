@@ -81,11 +81,13 @@ void *rc_resolve(const char *name);
 #define FD(type, name, params, args, fd, remote) NEXT_OF(type, name, params)
 #define PATH(type, name, params, args, dirfd, path, flags, remote) NEXT_OF(type, name, params)
 #define RAW_PATH(type, name, params, args, dirfd, path, flags, raw, remote) NEXT_OF(type, name, params)
+#define RAW_FD(type, name, params, args, fd, where, raw, remote) NEXT_OF(type, name, params)
 #define OWN(type, name, params) NEXT_OF(type, name, params)
 #include "wrappers.h"
 #undef FD
 #undef PATH
 #undef RAW_PATH
+#undef RAW_FD
 #undef OWN
 
 static inline int64_t rc_finish(int64_t result)
@@ -120,6 +122,8 @@ int rc_refuse_path(const char *call, const struct rc_target *t, int error);
 int rc_remote_open(const struct rc_target *t, int flags, unsigned mode, uint64_t resolve);
 /* A descriptor for a handle that the server has just given; closes the handle where none can be had. */
 int rc_remote_adopt(const struct rc_opened *opened, int flags);
+/* A read can be a thread's end by cancellation in libc's own call only: where there are no threads, ours will do. */
+bool rc_single_threaded(void);
 ssize_t rc_remote_read(struct rc_description *d, int fd, void *buffer, size_t count);
 ssize_t rc_remote_readv(struct rc_description *d, int fd, const struct iovec *parts, int count);
 ssize_t rc_remote_pread(struct rc_description *d, int fd, void *buffer, size_t count, int64_t offset);

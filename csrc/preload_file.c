@@ -116,9 +116,7 @@ int64_t rc_remote_lseek(struct rc_description *d, int fd, int64_t offset, int wh
 	return narrow && result > INT32_MAX ? -EOVERFLOW : result;
 }
 
-/* Under a supervisor 0, 1 and 2 are notified, which a read of a local pipe needn't wait for; but libc's own call is where a
- * thread can be cancelled, so only where there are no threads. */
-static bool single_threaded(void)
+bool rc_single_threaded(void)
 {
 #if defined(__GLIBC__) && __GLIBC_PREREQ(2, 32)
 	extern char __libc_single_threaded __attribute__((weak));
@@ -137,7 +135,7 @@ static bool single_threaded(void)
 			return rc_pass_##name()(fd, buffer, count); \
 		d = rc_fdtable_get(fd); \
 		if (__builtin_expect(!d, 1)) { \
-			if (__builtin_expect(rc_raw, 0) && fd < 3 && single_threaded()) \
+			if (__builtin_expect(rc_raw, 0) && rc_single_threaded()) \
 				return rc_finish(RC_SYS(SYS_read, fd, buffer, count, 0, 0, 0)); \
 			return rc_next_##name(fd, buffer, count); \
 		} \
@@ -153,7 +151,7 @@ RC_EXPORT ssize_t readv(int fd, const struct iovec *parts, int count)
 	if (!rc_ready())
 		return rc_pass_readv()(fd, parts, count);
 	d = rc_fdtable_get(fd);
-	if (!d && rc_raw && fd < 3 && single_threaded())
+	if (!d && rc_raw && rc_single_threaded())
 		return rc_finish(RC_SYS(SYS_readv, fd, parts, count, 0, 0, 0));
 	return d ? rc_finish(rc_remote_readv(d, fd, parts, count)) : rc_next_readv(fd, parts, count);
 }

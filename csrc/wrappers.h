@@ -8,6 +8,8 @@
  *       `remote` where the path is remote (`t` is its rc_target), else the next definition.
  *   RAW_PATH(…, flags, raw, remote)
  *       the same; under a supervisor the local call is the system call `raw`, made through the stub page.
+ *   RAW_FD(…, fd, where, raw, remote)
+ *       the same for a local descriptor, where `where` holds.
  *   OWN(type, name, params)
  *       written out, because it is variadic, has several descriptors or paths, or changes what a number means.
  *
@@ -45,35 +47,39 @@ OWN(ssize_t, read, (int fd, void *buffer, size_t count))
 OWN(ssize_t, __read, (int fd, void *buffer, size_t count))
 OWN(ssize_t, __read_chk, (int fd, void *buffer, size_t count, size_t size))
 OWN(ssize_t, readv, (int fd, const struct iovec *parts, int count))
-FD(ssize_t, pread, (int fd, void *buffer, size_t count, off_t offset), (fd, buffer, count, offset), fd,
-   rc_remote_pread(d, fd, buffer, count, offset))
+RAW_FD(ssize_t, pread, (int fd, void *buffer, size_t count, off_t offset), (fd, buffer, count, offset), fd,
+       rc_single_threaded(), (SYS_pread64, fd, buffer, count, offset, 0, 0),
+       rc_remote_pread(d, fd, buffer, count, offset))
 OWN(ssize_t, __pread_chk, (int fd, void *buffer, size_t count, off_t offset, size_t size))
 FD(ssize_t, preadv, (int fd, const struct iovec *parts, int count, off_t offset), (fd, parts, count, offset), fd,
    rc_remote_preadv(d, fd, parts, count, offset))
 FD(ssize_t, preadv2, (int fd, const struct iovec *parts, int count, off_t offset, int flags),
    (fd, parts, count, offset, flags), fd, rc_remote_preadv2(d, fd, parts, count, offset, flags))
-FD(off_t, lseek, (int fd, off_t offset, int whence), (fd, offset, whence), fd,
-   rc_remote_lseek(d, fd, offset, whence, sizeof(off_t) < 8))
+RAW_FD(off_t, lseek, (int fd, off_t offset, int whence), (fd, offset, whence), fd, true,
+       (SYS_lseek, fd, offset, whence, 0, 0, 0), rc_remote_lseek(d, fd, offset, whence, sizeof(off_t) < 8))
 #ifdef __GLIBC__
-FD(ssize_t, pread64, (int fd, void *buffer, size_t count, off64_t offset), (fd, buffer, count, offset), fd,
-   rc_remote_pread(d, fd, buffer, count, offset))
-FD(ssize_t, __pread64, (int fd, void *buffer, size_t count, off64_t offset), (fd, buffer, count, offset), fd,
-   rc_remote_pread(d, fd, buffer, count, offset))
+RAW_FD(ssize_t, pread64, (int fd, void *buffer, size_t count, off64_t offset), (fd, buffer, count, offset), fd,
+       rc_single_threaded(), (SYS_pread64, fd, buffer, count, offset, 0, 0),
+       rc_remote_pread(d, fd, buffer, count, offset))
+RAW_FD(ssize_t, __pread64, (int fd, void *buffer, size_t count, off64_t offset), (fd, buffer, count, offset), fd,
+       rc_single_threaded(), (SYS_pread64, fd, buffer, count, offset, 0, 0),
+       rc_remote_pread(d, fd, buffer, count, offset))
 OWN(ssize_t, __pread64_chk, (int fd, void *buffer, size_t count, off64_t offset, size_t size))
 FD(ssize_t, preadv64, (int fd, const struct iovec *parts, int count, off64_t offset), (fd, parts, count, offset), fd,
    rc_remote_preadv(d, fd, parts, count, offset))
 FD(ssize_t, preadv64v2, (int fd, const struct iovec *parts, int count, off64_t offset, int flags),
    (fd, parts, count, offset, flags), fd, rc_remote_preadv2(d, fd, parts, count, offset, flags))
-FD(off64_t, lseek64, (int fd, off64_t offset, int whence), (fd, offset, whence), fd,
-   rc_remote_lseek(d, fd, offset, whence, false))
-FD(off64_t, llseek, (int fd, off64_t offset, int whence), (fd, offset, whence), fd,
-   rc_remote_lseek(d, fd, offset, whence, false))
-FD(off_t, __lseek, (int fd, off_t offset, int whence), (fd, offset, whence), fd,
-   rc_remote_lseek(d, fd, offset, whence, sizeof(off_t) < 8))
+RAW_FD(off64_t, lseek64, (int fd, off64_t offset, int whence), (fd, offset, whence), fd, true,
+       (SYS_lseek, fd, offset, whence, 0, 0, 0), rc_remote_lseek(d, fd, offset, whence, false))
+RAW_FD(off64_t, llseek, (int fd, off64_t offset, int whence), (fd, offset, whence), fd, true,
+       (SYS_lseek, fd, offset, whence, 0, 0, 0), rc_remote_lseek(d, fd, offset, whence, false))
+RAW_FD(off_t, __lseek, (int fd, off_t offset, int whence), (fd, offset, whence), fd, true,
+       (SYS_lseek, fd, offset, whence, 0, 0, 0), rc_remote_lseek(d, fd, offset, whence, sizeof(off_t) < 8))
 #endif
 
 /* ----------------------------------------------------------------------------------------------- attributes */
-FD(int, fstat, (int fd, struct stat *st), (fd, st), fd, rc_remote_fstat(d, fd, rc_put_struct_stat, st))
+RAW_FD(int, fstat, (int fd, struct stat *st), (fd, st), fd, true, (SYS_fstat, fd, st, 0, 0, 0, 0),
+       rc_remote_fstat(d, fd, rc_put_struct_stat, st))
 RAW_PATH(int, stat, (const char *path, struct stat *st), (path, st), AT_FDCWD, path, 0,
 	 (SYS_newfstatat, AT_FDCWD, path, st, 0, 0, 0), rc_remote_stat("stat", &t, 0, rc_put_struct_stat, st))
 RAW_PATH(int, lstat, (const char *path, struct stat *st), (path, st), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
@@ -94,7 +100,8 @@ PATH(int, euidaccess, (const char *path, int mode), (path, mode), AT_FDCWD, path
 PATH(int, eaccess, (const char *path, int mode), (path, mode), AT_FDCWD, path, 0,
      rc_remote_access("eaccess", &t, mode, AT_EACCESS))
 #ifdef __GLIBC__
-FD(int, fstat64, (int fd, struct stat64 *st), (fd, st), fd, rc_remote_fstat(d, fd, rc_put_struct_stat64, st))
+RAW_FD(int, fstat64, (int fd, struct stat64 *st), (fd, st), fd, true, (SYS_fstat, fd, st, 0, 0, 0, 0),
+       rc_remote_fstat(d, fd, rc_put_struct_stat64, st))
 RAW_PATH(int, stat64, (const char *path, struct stat64 *st), (path, st), AT_FDCWD, path, 0,
 	 (SYS_newfstatat, AT_FDCWD, path, st, 0, 0, 0), rc_remote_stat("stat", &t, 0, rc_put_struct_stat64, st))
 RAW_PATH(int, lstat64, (const char *path, struct stat64 *st), (path, st), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LIBRARY = ROOT / "remotec" / "libremotec.so"
-ROW = re.compile(r"^(?:FD|PATH|RAW_PATH|OWN)\([^,]+, (\w+),", re.MULTILINE)
+ROW = re.compile(r"^(?:FD|RAW_FD|PATH|RAW_PATH|OWN)\([^,]+, (\w+),", re.MULTILINE)
 
 
 def table() -> "list[str]":
