@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Directory streams.  A DIR of a remote directory is ours: it lives in one reserved range of addresses, by which every function
- * here tells it from libc's own without looking into it.
+ * here tells it from libc's own without looking into it.  Under a supervisor those of local directories are ours as well, as
+ * libc's own system calls would be asked about.
  */
 #include "preload.h"
 
@@ -19,7 +20,7 @@
 #define dirent64 dirent
 #endif
 
-enum { STREAMS = 4096 };
+enum { STREAMS = 4096, RECORDS = 32768 };
 
 struct stream {
 	_Atomic bool taken;
@@ -28,6 +29,9 @@ struct stream {
 	struct rc_directory directory;
 	struct dirent entry;
 	struct dirent64 entry64;
+	bool local;
+	char *records;			/* local: RECORDS bytes as getdents64 filled them, kept with the stream's slot */
+	size_t next, end;		/* local: what of them is still to be given */
 };
 
 static struct stream *streams;		/* STREAMS of them, reserved when the first is opened */
@@ -75,6 +79,7 @@ static DIR *stream_of(int fd)
 		return NULL;
 	}
 	s->fd = fd;
+	s->local = false;
 	s->directory = (struct rc_directory){ .handle = d->handle };
 	s->told = rc_sys_lseek(fd, 0, SEEK_CUR);	/* where another stream of this description, or getdents64, was */
 	rc_directory_seek(&s->directory, s->told);
@@ -95,6 +100,67 @@ static DIR *open_stream(const struct rc_target *t)
 	return dir;
 }
 
+#if RC_HAVE_RAW
+/* What libc's fdopendir looks at as well.  NULL without an errno: libc's own will do. */
+static DIR *local_stream(int fd)
+{
+	struct stream *s;
+	struct stat st;
+	int flags = rc_sys_fcntl(fd, F_GETFL, 0);
+
+	if (flags < 0 || (flags & O_PATH) || RC_SYS(SYS_fstat, fd, &st, 0, 0, 0, 0) < 0 || !S_ISDIR(st.st_mode))
+		return NULL;
+	s = new_stream();
+	if (s && !s->records)
+		s->records = rc_sys_map(RECORDS);
+	if (!s || !s->records) {
+		if (s)
+			atomic_store(&s->taken, false);
+		return NULL;
+	}
+	s->fd = fd;
+	s->local = true;
+	s->next = s->end = 0;
+	s->told = rc_sys_lseek(fd, 0, SEEK_CUR);
+	return (DIR *)s;
+}
+
+static DIR *open_local(const char *path)
+{
+	int fd = rc_sys_open(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_DIRECTORY | O_CLOEXEC, 0);
+	DIR *dir = rc_finish(fd) < 0 ? NULL : local_stream(fd);
+
+	if (fd >= 0 && !dir) {
+		rc_sys_close(fd);
+		return rc_next_opendir(path);
+	}
+	return dir;
+}
+
+/* struct dirent is what the kernel writes on these machines. */
+static struct dirent *next_local(struct stream *s)
+{
+	struct dirent *entry;
+
+	if (s->next == s->end) {
+		long got = RC_SYS(SYS_getdents64, s->fd, s->records, RECORDS, 0, 0, 0);
+
+		if (rc_finish(got == -ENOENT ? 0 : got) <= 0)	/* removed meanwhile: the end */
+			return NULL;
+		s->next = 0;
+		s->end = (size_t)got;
+	}
+	entry = (struct dirent *)(void *)(s->records + s->next);
+	s->next += entry->d_reclen;
+	s->told = entry->d_off;
+	return entry;
+}
+#else
+#define local_stream(fd) NULL
+#define open_local(path) rc_next_opendir(path)
+#define next_local(s) NULL
+#endif
+
 RC_EXPORT DIR *opendir(const char *path)
 {
 	struct rc_target t;
@@ -104,15 +170,21 @@ RC_EXPORT DIR *opendir(const char *path)
 		return rc_pass_opendir()(path);
 	side = rc_locate(AT_FDCWD, path, 0, &t);
 	if (side == 0)
-		return rc_next_opendir(path);
+		return rc_raw ? open_local(path) : rc_next_opendir(path);
 	return rc_finish(side) < 0 ? NULL : open_stream(&t);
 }
 
 RC_EXPORT DIR *fdopendir(int fd)
 {
+	DIR *dir;
+
 	if (!rc_ready())
 		return rc_pass_fdopendir()(fd);
-	return rc_fdtable_get(fd) ? stream_of(fd) : rc_next_fdopendir(fd);
+
+	if (rc_fdtable_get(fd))
+		return stream_of(fd);
+	dir = rc_raw ? local_stream(fd) : NULL;
+	return dir ? dir : rc_next_fdopendir(fd);
 }
 
 /* 1: an entry; 0: the end; -errno. */
@@ -135,6 +207,8 @@ static int next_entry(struct stream *s, struct rc_entry *entry)
 		int result; \
 		if (!s) \
 			return rc_pass_##function()(dir); \
+		if (s->local) \
+			return (record *)next_local(s); \
 		result = next_entry(s, &from); \
 		if (rc_finish(result) <= 0) \
 			return NULL; \
@@ -187,7 +261,10 @@ RC_EXPORT void seekdir(DIR *dir, long offset)
 	}
 	s->told = offset;
 	rc_sys_lseek(s->fd, offset, SEEK_SET);
-	rc_directory_seek(&s->directory, offset);
+	if (s->local)
+		s->next = s->end = 0;
+	else
+		rc_directory_seek(&s->directory, offset);
 }
 
 RC_EXPORT void rewinddir(DIR *dir)
@@ -220,7 +297,8 @@ RC_EXPORT int closedir(DIR *dir)
 	if (!s)
 		return rc_pass_closedir()(dir);
 	fd = s->fd;
-	rc_directory_free(&s->directory);
+	if (!s->local)
+		rc_directory_free(&s->directory);
 	atomic_store(&s->taken, false);
 	return close(fd);
 }

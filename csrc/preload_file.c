@@ -638,8 +638,10 @@ int rc_remote_ioctl(struct rc_description *d, int fd, unsigned long request, voi
 		if (!rc_ready()) \
 			return rc_pass_##name()(fd, request, argument); \
 		d = rc_fdtable_get(fd); \
-		return d ? (int)rc_finish(rc_remote_ioctl(d, fd, request, argument)) \
-			 : rc_next_##name(fd, request, argument); \
+		if (d) \
+			return (int)rc_finish(rc_remote_ioctl(d, fd, request, argument)); \
+		return rc_raw ? (int)rc_finish(RC_SYS(SYS_ioctl, fd, request, argument, 0, 0, 0)) \
+			      : rc_next_##name(fd, request, argument); \
 	}
 IOCTL(ioctl)
 #ifdef RC_HAVE_TIME64
