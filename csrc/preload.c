@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cwd.h"
 #include "protocol.h"
 #include "translate.h"
 #include "transport.h"
@@ -141,11 +142,28 @@ static bool name_of(int dirfd, char *base, size_t size)
 	return base[0] == '/';
 }
 
+static int from_route(struct rc_target *t)
+{
+	if (t->route.side == RC_LOCAL) {
+		t->instead = t->route.path[0] ? t->route.path : NULL;
+		return 0;
+	}
+	t->at = (struct rc_location){ RC_NO_HANDLE, t->route.path };
+	t->by_default = !t->route.rule;
+	return 1;
+}
+
 static int from_descriptor(struct rc_target *t, const struct rc_description *d, int fd, const char *path)
 {
+	int result = 1;
+
 	t->fd = fd;
 	t->at = (struct rc_location){ d->handle, path };
-	return d->handle == RC_NO_HANDLE ? -EBADF : 1;	/* another session's: its server is not ours to ask */
+	if (d->handle == RC_NO_HANDLE)
+		return -EBADF;		/* another session's: its server is not ours to ask */
+	if (strstr(path, ".."))
+		result = rc_cwd_route(d->handle, d->kind == RC_CWD_KIND ? fd : -1, path, &t->route);
+	return result ? result : from_route(t);
 }
 
 /* /dev/stdin, /proc/self/fd/N: 0 where N is local, 1 where it's a placeholder, -1: not such a name. */
@@ -181,12 +199,13 @@ int rc_locate(int dirfd, const char *path, int flags, struct rc_target *t)
 	t->extra = 0;
 	t->fd = -1;
 	t->by_default = false;
-	if (t->given[0] != '/' && dirfd != AT_FDCWD)
-		d = rc_fdtable_get(dirfd);
+	t->instead = NULL;
+	if (t->given[0] != '/')
+		d = dirfd == AT_FDCWD ? rc_cwd() : rc_fdtable_get(dirfd);
 	if (!length && !(flags & AT_EMPTY_PATH))
 		return 0;		/* ENOENT, whatever dirfd is */
 	if (d)
-		return from_descriptor(t, d, dirfd, t->given);
+		return from_descriptor(t, d, dirfd == AT_FDCWD ? RC_CWD_FD : dirfd, t->given);
 	if (!length)
 		return 0;
 	if (t->given[0] == '/') {
@@ -199,9 +218,7 @@ int rc_locate(int dirfd, const char *path, int flags, struct rc_target *t)
 	result = rc_route_path(&rc_config.routes, base, t->given, &t->route);
 	if (result < 0)
 		return rc_config.routes.default_remote ? result : 0;
-	t->at = (struct rc_location){ RC_NO_HANDLE, t->route.path };
-	t->by_default = !t->route.rule;
-	return t->route.side == RC_REMOTE;
+	return from_route(t);
 }
 
 int rc_refuse(const char *call, int fd, int error)
@@ -241,8 +258,11 @@ int rc_refuse_path(const char *call, const struct rc_target *t, int error)
 		if (!rc_ready()) \
 			return rc_pass_##name() args; \
 		side = rc_locate(dirfd, path, flags, &t); \
-		if (side == 0) \
+		if (side == 0) { \
+			if (__builtin_expect(t.instead != NULL, 0)) \
+				path = t.instead; \
 			local; \
+		} \
 		return (type)rc_finish(side < 0 ? side : remote); \
 	}
 #define PATH(type, name, params, args, dirfd, path, flags, remote) \
@@ -292,6 +312,8 @@ int rc_refuse_path(const char *call, const struct rc_target *t, int error)
 		if (!rc_ready()) \
 			return rc_pass_##name() args; \
 		side = rc_locate(dirfd, path, RC_OPEN_AT(flags), &t); \
+		if (side == 0 && t.instead) \
+			path = t.instead; \
 		if (side == 0) \
 			return rc_raw ? (int)rc_finish(rc_sys_open(dirfd, path, flags | (flag), mode)) \
 				      : rc_next_##name args; \

@@ -105,6 +105,7 @@ struct rc_target {
 	int extra;			/* AT_EMPTY_PATH where the path named one of our own descriptors */
 	int fd;				/* the placeholder that the path starts from or names; -1: none */
 	bool by_default;		/* no rule named it: remote because nothing else is said */
+	const char *instead;		/* local, by another path than the program's; NULL: by its own */
 	char given[RC_PATH_MAX];	/* the program's own words */
 	struct rc_route route;
 };
@@ -112,6 +113,9 @@ struct rc_target {
 /* 0: local (the kernel says EFAULT and the like); 1: remote, *target filled; -errno.
  * flags: AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH matter. */
 int rc_locate(int dirfd, const char *path, int flags, struct rc_target *target);
+
+/* The placeholder of a remote working directory; NULL: it's local (preload_cwd.c). */
+struct rc_description *rc_cwd(void);
 
 /* What isn't there for a remote file: the errno, and a debug line that says so. */
 int rc_refuse(const char *call, int fd, int error);

@@ -169,6 +169,8 @@ RC_EXPORT DIR *opendir(const char *path)
 	if (!rc_ready())
 		return rc_pass_opendir()(path);
 	side = rc_locate(AT_FDCWD, path, 0, &t);
+	if (side == 0 && t.instead)
+		path = t.instead;
 	if (side == 0)
 		return rc_raw ? open_local(path) : rc_next_opendir(path);
 	return rc_finish(side) < 0 ? NULL : open_stream(&t);
@@ -360,7 +362,7 @@ SCAN(scan, struct dirent, readdir)
 			return rc_pass_##name()(path, list, select, compare); \
 		side = rc_locate(AT_FDCWD, path, 0, &t); \
 		if (side == 0) \
-			return rc_next_##name(path, list, select, compare); \
+			return rc_next_##name(t.instead ? t.instead : path, list, select, compare); \
 		if (rc_finish(side) < 0) \
 			return -1; \
 		dir = open_stream(&t); \

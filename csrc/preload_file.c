@@ -13,6 +13,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "cwd.h"
 #include "directory.h"
 #include "layout.h"
 #include "protocol.h"
@@ -371,9 +372,16 @@ ssize_t rc_remote_readlink(const struct rc_target *t, char *target, size_t size)
 
 /* --------------------------------------------------------------------------------------------------- close */
 
+/* Our sockets, and what says where the working directory is. */
 static bool protected(int fd)
 {
-	return fd >= rc_transport_floor() && rc_transport_owns(fd);
+	return (fd >= rc_transport_floor() && rc_transport_owns(fd)) || (fd == RC_CWD_FD && rc_cwd());
+}
+
+/* The lowest such number at or above `from`; -1. */
+static int next_protected(int from)
+{
+	return from <= RC_CWD_FD && rc_cwd() ? RC_CWD_FD : rc_transport_next(from);
 }
 
 static int close_any(int fd, int (*next)(int))
@@ -407,7 +415,13 @@ CLOSE(__close)
 #define CLOSE_RANGE_CLOEXEC 4
 #endif
 
-/* As close_range, but our sockets stay. */
+static int close_between_ours(unsigned first, unsigned last, int flags)
+{
+	rc_fdtable_close_range(first, last, rc_call_close);
+	return rc_next_close_range(first, last, flags);
+}
+
+/* As close_range, but what is ours stays. */
 static int close_between(unsigned first, unsigned last, int flags)
 {
 	unsigned from = first;
@@ -415,18 +429,17 @@ static int close_between(unsigned first, unsigned last, int flags)
 
 	if ((flags & CLOSE_RANGE_CLOEXEC) || first > last)
 		return rc_next_close_range(first, last, flags);
-	rc_fdtable_close_range(first, last, rc_call_close);
 	for (unsigned fd = first; fd <= last && !result; fd++) {
-		int next = fd > INT_MAX ? -1 : rc_transport_next((int)fd);
+		int next = fd > INT_MAX ? -1 : next_protected((int)fd);
 
 		if (next < 0 || (unsigned)next > last)
 			break;
 		if ((unsigned)next > from)
-			result = rc_next_close_range(from, (unsigned)next - 1, flags);
+			result = close_between_ours(from, (unsigned)next - 1, flags);
 		fd = (unsigned)next;
 		from = fd + 1;
 	}
-	return !result && from <= last ? rc_next_close_range(from, last, flags) : result;
+	return !result && from <= last ? close_between_ours(from, last, flags) : result;
 }
 
 RC_EXPORT int close_range(unsigned first, unsigned last, int flags)

@@ -155,11 +155,83 @@ static bool covers(const char *prefix, size_t length, const char *path)
 	return !strncmp(path, prefix, length) && (path[length] == '/' || path[length] == '\0');
 }
 
-/* What follows the rule's prefix, as the program wrote it where it wrote the prefix plainly (then symbolic links before a
- * ".." mean what they mean on the server), else as folded. */
+/* Whether `rest`, taken from a directory, leads above it on its way. */
+static bool climbs(const char *rest)
+{
+	int depth = 0;
+
+	while (*rest && depth >= 0) {
+		size_t length;
+
+		rest += strspn(rest, "/");
+		length = strcspn(rest, "/");
+		if (length == 2 && !memcmp(rest, "..", 2))
+			depth--;
+		else if (length && !(length == 1 && *rest == '.'))
+			depth++;
+		rest += length;
+	}
+	return depth < 0;
+}
+
+/* What follows the rule's prefix, as the program wrote it where it wrote the prefix plainly and stays below it (then symbolic
+ * links before a ".." mean what they mean on the server), else as folded. */
 static const char *rest_of(const struct rc_rule *rule, const char *path, const char *folded)
 {
-	return path[0] == '/' && covers(rule->prefix, rule->length, path) ? path + rule->length : folded + rule->length;
+	return path[0] == '/' && covers(rule->prefix, rule->length, path) && !climbs(path + rule->length)
+	       ? path + rule->length : folded + rule->length;
+}
+
+static const struct rc_rule *rule_of(const struct rc_routes *routes, const char *folded)
+{
+	for (size_t i = 0; i < routes->count; i++)
+		if (covers(routes->rules[i].prefix, routes->rules[i].length, folded))
+			return &routes->rules[i];
+	return NULL;
+}
+
+static bool is_remote(const struct rc_routes *routes, const char *folded)
+{
+	const struct rc_rule *rule = rule_of(routes, folded);
+
+	return rule ? rule->remote : routes->default_remote;
+}
+
+/* Whether a ".." of a path that ends local is taken from a remote directory: the kernel can't walk it. */
+static bool crosses(const struct rc_routes *routes, const char *base, const char *path)
+{
+	char before[RC_PATH_MAX], folded[RC_PATH_MAX];
+
+	for (const char *at = strstr(path, ".."); at; at = strstr(at + 2, "..")) {
+		size_t length = (size_t)(at - path);
+
+		if (length >= sizeof before || (length && at[-1] != '/') || (at[2] && at[2] != '/'))
+			continue;
+		memcpy(before, path, length);
+		before[length] = '\0';
+		if (rc_path_fold(base, *before ? before : ".", folded, sizeof folded) >= 0 && is_remote(routes, folded))
+			return true;
+	}
+	return *path != '/' && is_remote(routes, base);
+}
+
+bool rc_route_leaves(const struct rc_routes *routes, const char *base, const char *path)
+{
+	const struct rc_rule *rule = rule_of(routes, strcmp(base, "/") ? base : "");
+	char before[RC_PATH_MAX], folded[RC_PATH_MAX];
+
+	for (const char *at = strstr(path, ".."); at; at = strstr(at + 2, "..")) {
+		size_t length = (size_t)(at + 2 - path);
+
+		if (length >= sizeof before || (at > path && at[-1] != '/') || (at[2] && at[2] != '/'))
+			continue;
+		memcpy(before, path, length);
+		before[length] = '\0';
+		if (rc_path_fold(base, before, folded, sizeof folded) < 0 ||
+		    rule_of(routes, strcmp(folded, "/") ? folded : "") != rule)
+			return true;
+	}
+	return false;
 }
 
 int rc_route_path(const struct rc_routes *routes, const char *base, const char *path, struct rc_route *route)
@@ -177,11 +249,12 @@ int rc_route_path(const struct rc_routes *routes, const char *base, const char *
 	bad = rc_path_fold(base, path, folded, sizeof folded);
 	if (bad < 0)
 		return bad;
-	for (size_t i = 0; i < routes->count && !route->rule; i++)
-		if (covers(routes->rules[i].prefix, routes->rules[i].length, folded))
-			route->rule = &routes->rules[i];
-	if (route->rule ? !route->rule->remote : !routes->default_remote)
+	route->rule = rule_of(routes, folded);
+	if (route->rule ? !route->rule->remote : !routes->default_remote) {
+		if (crosses(routes, base, path))
+			strcpy(route->path, folded);
 		return 0;
+	}
 	route->side = RC_REMOTE;
 	rest = folded;
 	if (route->rule) {

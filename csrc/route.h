@@ -35,7 +35,8 @@ enum rc_side {
 struct rc_route {
 	enum rc_side side;
 	const struct rc_rule *rule;	/* that decided, NULL: the default */
-	char path[RC_PATH_MAX];		/* RC_REMOTE: the path to send */
+	char path[RC_PATH_MAX];		/* RC_REMOTE: the path to send.  RC_LOCAL: "", or the path to use instead of the program's,
+					 * which leads out of a remote directory by ".." */
 };
 
 /* Parses the two variables (either may be NULL).  0, or -EINVAL and a sentence in *problem: a relative prefix, or the
@@ -50,6 +51,9 @@ int rc_route_path(const struct rc_routes *routes, const char *base, const char *
 /* Whether a relative path could lead from a local directory to a remote one: by "..", or as its first component is one of a
  * remote prefix.  Saves asking the kernel for the directory's name. */
 bool rc_route_may_lead_away(const struct rc_routes *routes, const char *path);
+
+/* Whether a relative path leads, by some "..", out of what the rule for `base` (absolute) covers. */
+bool rc_route_leaves(const struct rc_routes *routes, const char *base, const char *path);
 
 /* base + "/" + path with ".", ".." and double slashes folded, into out[size]: its length or -ENAMETOOLONG.  A trailing
  * slash is kept (it means "must be a directory"). */

@@ -263,6 +263,13 @@ ssize_t rc_sys_pwrite(int fd, const void *data, size_t count, int64_t offset)
 	return RC_SYS(SYS_pwritev, fd, &piece, 1, offset & ULONG_MAX, __SIZEOF_LONG__ == 8 ? 0 : offset >> 32, 0);
 }
 
+ssize_t rc_sys_pread(int fd, void *data, size_t count, int64_t offset)
+{
+	struct iovec piece = { data, count };
+
+	return RC_SYS(SYS_preadv, fd, &piece, 1, offset & ULONG_MAX, __SIZEOF_LONG__ == 8 ? 0 : offset >> 32, 0);
+}
+
 ssize_t rc_sys_recvmsg(int fd, struct msghdr *message, int flags)
 {
 	return RC_SYS(SYS_recvmsg, fd, message, flags, 0, 0, 0);

@@ -56,6 +56,7 @@ int rc_sys_memfd(const char *name, unsigned flags);
 void *rc_sys_map(size_t size);
 int rc_sys_truncate(int fd, int64_t size);
 ssize_t rc_sys_pwrite(int fd, const void *data, size_t count, int64_t offset);
+ssize_t rc_sys_pread(int fd, void *data, size_t count, int64_t offset);
 ssize_t rc_sys_recvmsg(int fd, struct msghdr *message, int flags);
 ssize_t rc_sys_sendmsg(int fd, const struct msghdr *message, int flags);
 int rc_sys_poll(struct pollfd *set, unsigned count, int timeout_ms);

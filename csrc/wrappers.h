@@ -256,10 +256,10 @@ PATH(int, utimes, (const char *path, const struct timeval times[2]), (path, time
 PATH(int, lutimes, (const char *path, const struct timeval times[2]), (path, times), AT_FDCWD, path,
      AT_SYMLINK_NOFOLLOW, rc_refuse_change("lutimes", &t, AT_SYMLINK_NOFOLLOW))
 PATH(int, futimesat, (int dirfd, const char *path, const struct timeval times[2]), (dirfd, path, times), dirfd,
-     path ? path : "", AT_EMPTY_PATH, rc_refuse_change("futimesat", &t, 0))
+     path, AT_EMPTY_PATH, rc_refuse_change("futimesat", &t, 0))
 /* A NULL path is dirfd itself: how glibc's futimens asks the kernel. */
 PATH(int, utimensat, (int dirfd, const char *path, const struct timespec times[2], int flags),
-     (dirfd, path, times, flags), dirfd, path ? path : "", path ? flags : flags | AT_EMPTY_PATH,
+     (dirfd, path, times, flags), dirfd, path, path ? flags : flags | AT_EMPTY_PATH,
      rc_refuse_change("utimensat", &t, flags))
 PATH(int, setxattr, (const char *path, const char *name, const void *value, size_t size, int flags),
      (path, name, value, size, flags), AT_FDCWD, path, 0, rc_refuse_change("setxattr", &t, 0))
@@ -325,9 +325,9 @@ PATH(int, __utimes64, (const char *path, const void *times), (path, times), AT_F
 PATH(int, __lutimes64, (const char *path, const void *times), (path, times), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
      rc_refuse_change("lutimes", &t, AT_SYMLINK_NOFOLLOW))
 PATH(int, __futimesat64, (int dirfd, const char *path, const void *times), (dirfd, path, times), dirfd,
-     path ? path : "", AT_EMPTY_PATH, rc_refuse_change("futimesat", &t, 0))
+     path, AT_EMPTY_PATH, rc_refuse_change("futimesat", &t, 0))
 PATH(int, __utimensat64, (int dirfd, const char *path, const void *times, int flags), (dirfd, path, times, flags), dirfd,
-     path ? path : "", path ? flags : flags | AT_EMPTY_PATH, rc_refuse_change("utimensat", &t, flags))
+     path, path ? flags : flags | AT_EMPTY_PATH, rc_refuse_change("utimensat", &t, flags))
 #endif
 
 /* ----------------------------------------------------------------------------------------------- processes */
@@ -354,8 +354,14 @@ OWN(long, syscall, (long number, ...))
 
 /* ------------------------------------------------------------------- not there yet: refused, never local data */
 #define ABSENT(name) rc_refuse_path(name, &t, -ENOSYS)
-PATH(int, chdir, (const char *path), (path), AT_FDCWD, path, 0, ABSENT("chdir"))
-FD(int, fchdir, (int fd), (fd), fd, ((void)d, rc_refuse("fchdir", fd, -ENOSYS)))
+OWN(int, chdir, (const char *path))
+OWN(int, fchdir, (int fd))
+OWN(char *, getcwd, (char *buffer, size_t size))
+OWN(char *, getwd, (char *buffer))
+OWN(char *, get_current_dir_name, (void))
+#ifdef __GLIBC__
+OWN(char *, __getcwd_chk, (char *buffer, size_t size, size_t room))
+#endif
 PATH(int, chroot, (const char *path), (path), AT_FDCWD, path, 0, ABSENT("chroot"))
 #undef ABSENT
 

@@ -599,7 +599,10 @@ def pathconf(session: Any, request: Any) -> Tuple:
 
 
 def getpath(session: Any, request: Any) -> Tuple:
-    path = os.readlink(b"/proc/self/fd/%d" % session.handles.get(request.handle).fd)
+    fd = session.handles.get(request.handle).fd
+    path = os.readlink(b"/proc/self/fd/%d" % fd)
+    if path.endswith(b" (deleted)") and os.fstat(fd).st_nlink == 0:
+        raise fail(errno.ENOENT)
     return (session.seen_from_root(path),)
 
 

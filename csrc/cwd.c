@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+#include "cwd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "placeholder.h"
+#include "sys.h"
+
+int rc_cwd_open(struct rc_location at, struct rc_opened *opened)
+{
+	int result = rc_call_open(at, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, 0, NULL, 0, opened);
+
+	if (result)
+		return result;
+	result = rc_call_access((struct rc_location){ opened->handle, "" }, X_OK, AT_EMPTY_PATH | AT_EACCESS);
+	if (result)
+		rc_call_close(opened->handle);
+	return result;
+}
+
+int rc_cwd_placeholder(const struct rc_opened *opened, const char *path)
+{
+	struct rc_placeholder made;
+	int fd = rc_placeholder_create(opened->handle, RC_CWD_KIND, O_RDWR | O_CLOEXEC, 1, &made);
+	ssize_t put = fd < 0 ? fd : rc_sys_pwrite(fd, path, strlen(path), 0);
+
+	if (fd >= 0 && put < 0)
+		rc_sys_close(fd);
+	return put < 0 ? (int)put : fd;
+}
+
+ssize_t rc_cwd_entered(int fd, char *path, size_t size)
+{
+	ssize_t length = fd < 0 ? -ENOENT : rc_sys_pread(fd, path, size - 1, 0);
+
+	if (length <= 0)
+		return length ? length : -ENOENT;
+	path[length] = '\0';
+	return length;
+}
+
+ssize_t rc_cwd_path(uint64_t handle, int fd, char *path, size_t size)
+{
+	char server[RC_PATH_MAX + 64], seen[RC_PATH_MAX];
+	ssize_t length = rc_call_getpath(handle, server, sizeof server - 1);
+
+	if (length < 0)
+		return length;
+	server[length] = '\0';
+	length = rc_route_reverse(&rc_config.routes, server, seen, sizeof seen);
+	if (length == -ENOENT)		/* a link led to where no rule leads: by the name that the program knows */
+		length = rc_cwd_entered(fd, seen, sizeof seen);
+	if (length < 0)
+		return length;
+	if ((size_t)length >= size)
+		return -ERANGE;
+	memcpy(path, seen, (size_t)length + 1);
+	return length + 1;
+}
+
+int rc_cwd_route(uint64_t handle, int fd, const char *path, struct rc_route *route)
+{
+	char base[RC_PATH_MAX];
+	ssize_t length = rc_cwd_path(handle, fd, base, sizeof base);
+
+	if (length < 0)
+		return (int)length;
+	if (!rc_route_leaves(&rc_config.routes, base, path))
+		return 1;
+	return rc_route_path(&rc_config.routes, base, path, route);
+}

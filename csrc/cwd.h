@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A remote working directory: a placeholder of the directory at a number that programs don't come by, which the kernel hands on
+ * to children and over exec.  Its content is the path by which the program entered it.  In the preload tier the kernel's own
+ * working directory is then a removed directory, so that nothing relative finds a local file by accident.
+ */
+#ifndef RC_CWD_H
+#define RC_CWD_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "calls.h"
+#include "route.h"
+
+#define RC_CWD_FD 2047
+#define RC_CWD_KIND 9			/* of the placeholder: none of the protocol's */
+
+/* Opens the directory for chdir(2), whose rights it asks for: 0 and *opened, or -errno. */
+int rc_cwd_open(struct rc_location at, struct rc_opened *opened);
+/* A placeholder of it, entered by `path` (absolute): a descriptor here, anywhere, or -errno. */
+int rc_cwd_placeholder(const struct rc_opened *opened, const char *path);
+/* The path that placeholder `fd` was entered by: its length, or -errno. */
+ssize_t rc_cwd_entered(int fd, char *path, size_t size);
+/* A path relative to the directory `handle`, with a ".." in it: 1 where it stays in what the rules make remote there, and can be
+ * sent as it is; else as rc_route_path, over the absolute path. */
+int rc_cwd_route(uint64_t handle, int fd, const char *path, struct rc_route *route);
+/* What getcwd(2) says of it: its length with the NUL, or -errno (ENOENT: removed, ERANGE). */
+ssize_t rc_cwd_path(uint64_t handle, int fd, char *path, size_t size);
+
+#endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The working directory.  Where it's remote the kernel's own is a removed directory, and descriptor RC_CWD_FD says what it is:
+ * children and programs that are executed find it there.
+ */
+#include "preload.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cwd.h"
+#include "protocol.h"
+
+struct rc_description *rc_cwd(void)
+{
+	struct rc_description *d = rc_fdtable_get(RC_CWD_FD);
+
+	return d && d->kind == RC_CWD_KIND ? d : NULL;
+}
+
+/* Where nothing relative leads anywhere. */
+static void park(void)
+{
+	char name[] = "/tmp/remotec-XXXXXXXX";
+	uint8_t random[8];
+
+	for (int attempt = 0; attempt < 16; attempt++) {
+		rc_sys_random(random, sizeof random);
+		for (int i = 0; i < 8; i++)
+			name[sizeof name - 9 + i] = (char)('a' + random[i] % 26);
+		if (RC_SYS(SYS_mkdirat, AT_FDCWD, name, 0700, 0, 0, 0) == 0) {
+			RC_SYS(SYS_chdir, name, 0, 0, 0, 0, 0);
+			RC_SYS(SYS_unlinkat, AT_FDCWD, name, AT_REMOVEDIR, 0, 0, 0);
+			return;
+		}
+	}
+}
+
+/* The number is ours to take unless the program has put something of its own there. */
+static int place(int made)
+{
+	int there = rc_sys_fcntl(RC_CWD_FD, F_GETFD, 0), placed;
+	uint64_t handle;
+
+	if (there >= 0 && !rc_cwd())
+		return -EMFILE;
+	if (there >= 0) {
+		bool last = rc_fdtable_close(RC_CWD_FD, &handle);
+
+		rc_sys_close(RC_CWD_FD);
+		if (last)
+			rc_call_close(handle);
+	}
+	placed = rc_sys_dup_high(made, RC_CWD_FD, 0);
+	if (placed >= 0 && placed != RC_CWD_FD) {
+		rc_sys_close(placed);
+		placed = -EMFILE;
+	}
+	return placed;
+}
+
+static int enter(struct rc_location at, const char *path)
+{
+	struct rc_placeholder found;
+	struct rc_opened opened;
+	bool was_local = !rc_cwd();
+	int made, placed, result = rc_cwd_open(at, &opened);
+
+	if (result)
+		return result;
+	made = rc_cwd_placeholder(&opened, path);
+	placed = made < 0 ? made : place(made);
+	if (made >= 0)
+		rc_sys_close(made);
+	if (placed < 0 || rc_placeholder_identify(placed, &found) != 1 || rc_fdtable_insert(placed, &found) < 0) {
+		rc_call_close(opened.handle);
+		return placed < 0 ? placed : -ENFILE;
+	}
+	if (was_local)
+		park();
+	rc_debug("working directory is remote file %s", path);
+	return 0;
+}
+
+static void leave(void)
+{
+	uint64_t handle;
+
+	if (rc_cwd()) {
+		bool last = rc_fdtable_close(RC_CWD_FD, &handle);
+
+		rc_sys_close(RC_CWD_FD);
+		if (last)
+			rc_call_close(handle);
+	}
+}
+
+/* The absolute path that a chdir to `path` enters by. */
+static int entered_by(const char *path, char *out, size_t size)
+{
+	char base[RC_PATH_MAX] = "/";
+
+	if (*path != '/') {
+		if (rc_cwd())
+			rc_cwd_entered(RC_CWD_FD, base, sizeof base);
+		else if (RC_SYS(SYS_getcwd, base, sizeof base, 0, 0, 0, 0) < 0)
+			strcpy(base, "/");
+	}
+	return rc_path_fold(base, path, out, size);
+}
+
+RC_EXPORT int chdir(const char *path)
+{
+	char by[RC_PATH_MAX];
+	struct rc_target t;
+	int side, result;
+
+	if (!rc_ready())
+		return rc_pass_chdir()(path);
+	side = rc_locate(AT_FDCWD, path, 0, &t);
+	if (side == 0) {
+		if (t.instead)
+			path = t.instead;
+		result = rc_raw ? (int)rc_finish(RC_SYS(SYS_chdir, path, 0, 0, 0, 0, 0)) : rc_next_chdir(path);
+		if (result == 0)
+			leave();
+		return result;
+	}
+	result = side < 0 ? side : entered_by(t.given, by, sizeof by);
+	if (result >= 0)
+		result = enter(t.at, by);
+	return (int)rc_finish(result);
+}
+
+RC_EXPORT int fchdir(int fd)
+{
+	struct rc_description *d;
+	char by[RC_PATH_MAX];
+	ssize_t length;
+	int result;
+
+	if (!rc_ready())
+		return rc_pass_fchdir()(fd);
+	d = rc_fdtable_get(fd);
+	if (!d) {
+		result = rc_raw ? (int)rc_finish(RC_SYS(SYS_fchdir, fd, 0, 0, 0, 0, 0)) : rc_next_fchdir(fd);
+		if (result == 0)
+			leave();
+		return result;
+	}
+	length = rc_cwd_path(d->handle, -1, by, sizeof by);
+	if (length < 0)
+		strcpy(by, "/");
+	result = d->kind != RC_KIND_DIRECTORY && d->kind != RC_KIND_PATH ? -ENOTDIR
+	       : enter((struct rc_location){ d->handle, "." }, by);
+	return (int)rc_finish(result);
+}
+
+/* ------------------------------------------------------------------------------------------------- getcwd */
+
+RC_EXPORT char *getcwd(char *buffer, size_t size)
+{
+	char path[RC_PATH_MAX];
+	struct rc_description *d;
+	ssize_t length;
+
+	if (!rc_ready())
+		return rc_pass_getcwd()(buffer, size);
+	d = rc_cwd();
+	if (!d)
+		return rc_next_getcwd(buffer, size);
+	if (buffer && !size) {
+		errno = EINVAL;
+		return NULL;
+	}
+	length = rc_cwd_path(d->handle, RC_CWD_FD, path, sizeof path);
+	if (length > 0 && size && (size_t)length > size)
+		length = -ERANGE;
+	if (rc_finish(length) < 0)
+		return NULL;
+	if (!buffer)
+		buffer = malloc(size ? size : (size_t)length);
+	return buffer ? memcpy(buffer, path, (size_t)length) : NULL;
+}
+
+RC_EXPORT char *__getcwd_chk(char *buffer, size_t size, size_t room)
+{
+	if (!rc_ready() || size > room || !rc_cwd())
+		return rc_pass___getcwd_chk()(buffer, size, room);
+	return getcwd(buffer, size);
+}
+
+RC_EXPORT char *getwd(char *buffer)
+{
+	return rc_ready() && rc_cwd() ? getcwd(buffer, PATH_MAX) : rc_pass_getwd()(buffer);
+}
+
+/* $PWD where it names the directory, as libc has it. */
+RC_EXPORT char *get_current_dir_name(void)
+{
+	const char *said = getenv("PWD");
+	struct stat here, there;
+
+	if (!rc_ready() || !rc_cwd())
+		return rc_pass_get_current_dir_name()();
+	if (said && *said == '/' && stat(".", &here) == 0 && stat(said, &there) == 0 && here.st_dev == there.st_dev &&
+	    here.st_ino == there.st_ino)
+		return strdup(said);
+	return getcwd(NULL, 0);
+}
