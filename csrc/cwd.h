@@ -2,7 +2,8 @@
  *
  * A remote working directory: a placeholder of the directory at a number that programs don't come by, which the kernel hands on
  * to children and over exec.  Its content is the path by which the program entered it.  In the preload tier the kernel's own
- * working directory is then a removed directory, so that nothing relative finds a local file by accident.
+ * working directory is then a removed directory, so that nothing relative finds a local file by accident.  A placeholder
+ * without a handle says that the directory is local again, where nobody could close the number.
  */
 #ifndef RC_CWD_H
 #define RC_CWD_H
@@ -19,7 +20,7 @@
 /* Opens the directory for chdir(2), whose rights it asks for: 0 and *opened, or -errno. */
 int rc_cwd_open(struct rc_location at, struct rc_opened *opened);
 /* A placeholder of it, entered by `path` (absolute): a descriptor here, anywhere, or -errno. */
-int rc_cwd_placeholder(const struct rc_opened *opened, const char *path);
+int rc_cwd_placeholder(uint64_t handle, const char *path);
 /* The path that placeholder `fd` was entered by: its length, or -errno. */
 ssize_t rc_cwd_entered(int fd, char *path, size_t size);
 /* A path relative to the directory `handle`, with a ".." in it: 1 where it stays in what the rules make remote there, and can be

@@ -18,7 +18,7 @@ struct rc_description *rc_cwd(void)
 {
 	struct rc_description *d = rc_fdtable_get(RC_CWD_FD);
 
-	return d && d->kind == RC_CWD_KIND ? d : NULL;
+	return d && d->kind == RC_CWD_KIND && d->handle != RC_NO_HANDLE ? d : NULL;
 }
 
 /* Where nothing relative leads anywhere. */
@@ -42,10 +42,11 @@ static void park(void)
 /* The number is ours to take unless the program has put something of its own there. */
 static int place(int made)
 {
+	struct rc_description *before = rc_fdtable_get(RC_CWD_FD);
 	int there = rc_sys_fcntl(RC_CWD_FD, F_GETFD, 0), placed;
 	uint64_t handle;
 
-	if (there >= 0 && !rc_cwd())
+	if (there >= 0 && !(before && before->kind == RC_CWD_KIND))
 		return -EMFILE;
 	if (there >= 0) {
 		bool last = rc_fdtable_close(RC_CWD_FD, &handle);
@@ -71,7 +72,7 @@ static int enter(struct rc_location at, const char *path)
 
 	if (result)
 		return result;
-	made = rc_cwd_placeholder(&opened, path);
+	made = rc_cwd_placeholder(opened.handle, path);
 	placed = made < 0 ? made : place(made);
 	if (made >= 0)
 		rc_sys_close(made);

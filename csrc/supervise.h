@@ -7,7 +7,7 @@
  *   supervise_filter.c         the table as a BPF program in the kernel
  *   supervise.c                threads that receive calls and answer them; the life of the tree
  *   supervise_target.c         the calling program: its memory, descriptors, working directory
- *   supervise_calls.c          one handler per call
+ *   supervise_paths.c, _files.c, _cwd.c   one handler per call: with a path, a descriptor, the working directory
  */
 #ifndef RC_SUPERVISE_H
 #define RC_SUPERVISE_H

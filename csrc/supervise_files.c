@@ -411,36 +411,3 @@ int64_t rc_do_none(struct rc_notice *notice, const int64_t *a)
 	(void)notice, (void)a;
 	return -ENOSYS;
 }
-
-/* ------------------------------------------------------------------------------- working directory, programs */
-
-int64_t rc_do_chdir(struct rc_notice *notice, const int64_t *a)
-{
-	struct rc_place place;
-	int side = rc_place(notice, AT_FDCWD, (uint64_t)a[0], 0, &place);
-
-	return side > 0 ? rc_refuse_call(notice, place.given, -ENOSYS) : side ? side : RC_LET;
-}
-
-int64_t rc_do_fchdir(struct rc_notice *notice, const int64_t *a)
-{
-	BORROW(a[0]);
-	return leave(own, rc_refuse_call(notice, "descriptor", -ENOSYS));
-}
-
-int64_t rc_do_getcwd(struct rc_notice *notice, const int64_t *a)
-{
-	(void)notice, (void)a;
-	return RC_LET;
-}
-
-/* A program that only the default makes remote stays local: such a rule is about files, as the original's was. */
-int64_t rc_do_execve(struct rc_notice *notice, const int64_t *a)
-{
-	struct rc_place place;
-	int side = rc_place(notice, (int)a[0], (uint64_t)a[1], (int)a[2], &place);
-
-	if (side <= 0 || place.by_default)
-		return side < 0 ? side : RC_LET;
-	return rc_refuse_call(notice, place.given, -ENOSYS);
-}

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "change.h"
+#include "cwd.h"
 #include "config.h"
 #include "directory.h"
 #include "layout.h"
@@ -19,6 +20,7 @@
 #include "protocol.h"
 #include "report.h"
 #include "supervise_layout.h"
+#include "supervise_serve.h"
 #include "syscalls_expand.h"
 #include "sys.h"
 #include "translate.h"
@@ -31,6 +33,16 @@ int64_t rc_refuse_call(struct rc_notice *notice, const char *what, int64_t error
 
 /* ----------------------------------------------------------------------------------------------- where to */
 
+static int from_route(struct rc_notice *notice, struct rc_place *place)
+{
+	if (place->route.side == RC_LOCAL)
+		return place->route.path[0] ? RC_INSTEAD : 0;
+	place->at = (struct rc_location){ RC_NO_HANDLE, place->route.path };
+	place->by_default = !place->route.rule;
+	rc_notice_slow(notice);
+	return 1;
+}
+
 static int place_descriptor(struct rc_notice *notice, int fd, const char *path, struct rc_place *place)
 {
 	struct rc_description *d;
@@ -38,9 +50,13 @@ static int place_descriptor(struct rc_notice *notice, int fd, const char *path, 
 
 	if (side <= 0)
 		return 0;
-	close(own);
 	place->at = (struct rc_location){ d->handle, path };
-	return d->handle == RC_NO_HANDLE ? -EBADF : 1;
+	side = d->handle == RC_NO_HANDLE ? d->kind == RC_CWD_KIND ? 0 : -EBADF
+	     : strstr(path, "..") ? rc_cwd_route(d->handle, d->kind == RC_CWD_KIND ? own : -1, path, &place->route) : 1;
+	if (!side && d->handle != RC_NO_HANDLE)
+		side = from_route(notice, place);
+	close(own);
+	return side;
 }
 
 /* /dev/stdin, /proc/self/fd/N and their like: -1 where it isn't one. */
@@ -72,11 +88,12 @@ int rc_place(struct rc_notice *notice, int dirfd, uint64_t path, int flags, stru
 		return 0;
 	place->given[length] = '\0';
 	place->extra = 0;
+	rc_cwd_restore(notice);
 	place->by_default = false;
 	if (!length && !(flags & AT_EMPTY_PATH))
 		return 0;
-	if (place->given[0] != '/' && dirfd != AT_FDCWD) {
-		result = place_descriptor(notice, dirfd, place->given, place);
+	if (place->given[0] != '/' && (dirfd != AT_FDCWD || rc_supervise_preloaded || rc_cwd_used)) {
+		result = place_descriptor(notice, dirfd == AT_FDCWD ? RC_CWD_FD : dirfd, place->given, place);
 		if (result || !length)
 			return result;
 	}
@@ -91,18 +108,21 @@ int rc_place(struct rc_notice *notice, int dirfd, uint64_t path, int flags, stru
 	result = rc_route_path(&rc_config.routes, base, place->given, &place->route);
 	if (result < 0)
 		return rc_config.routes.default_remote ? result : 0;
-	place->at = (struct rc_location){ RC_NO_HANDLE, place->route.path };
-	place->by_default = !place->route.rule;
-	if (place->route.side == RC_REMOTE)
-		rc_notice_slow(notice);
-	return place->route.side == RC_REMOTE;
+	return from_route(notice, place);
 }
 
-#define PLACE(dirfd, path, flags) \
+_Atomic bool rc_cwd_used;
+
+/* `instead` answers what the kernel can't, as the program's path leads out of a remote directory by "..": over place.route.path. */
+#define PLACE_OR(dirfd, path, flags, instead) \
 	struct rc_place place; \
 	int side = rc_place(notice, (int)(dirfd), (uint64_t)(path), (int)(flags), &place); \
 	if (side <= 0) \
-		return side ? side : RC_LET
+		return side ? side : RC_LET; \
+	if (side == RC_INSTEAD) \
+		return instead
+#define PLACE(dirfd, path, flags) \
+	PLACE_OR(dirfd, path, flags, rc_refuse_call(notice, place.given, -ENOSYS))
 
 /* --------------------------------------------------------------------------------------------------- open */
 
@@ -116,7 +136,8 @@ enum { LARGE = 0100000 };
 static int64_t adopt(struct rc_notice *notice, const struct rc_opened *opened, int flags)
 {
 	struct rc_placeholder made;
-	int fd = rc_placeholder_create(opened->handle, opened->kind, flags | O_CLOEXEC, 1, &made);
+	/* A descriptor with O_PATH can't be put into another process; the placeholder's kind says the same. */
+	int fd = rc_placeholder_create(opened->handle, opened->kind, (flags & ~O_PATH) | O_CLOEXEC, 1, &made);
 
 	if (fd < 0 || !rc_descriptions_get(fd)) {
 		rc_call_close(opened->handle);
@@ -152,9 +173,17 @@ static int64_t open_place(struct rc_notice *notice, const struct rc_place *place
 	return result;
 }
 
+static int64_t open_local(struct rc_notice *notice, const char *path, int flags, unsigned mode)
+{
+	int fd = open(path, flags | O_CLOEXEC, mode);
+
+	return fd < 0 ? -errno : rc_notice_add(notice, fd, -1, flags & O_CLOEXEC);
+}
+
 int64_t rc_do_open(struct rc_notice *notice, const int64_t *a)
 {
-	PLACE(a[0], a[1], a[2] & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0);
+	PLACE_OR(a[0], a[1], a[2] & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0,
+		 open_local(notice, place.route.path, (int)a[2], (unsigned)a[3]));
 	return open_place(notice, &place, (int)a[2], (unsigned)a[3], 0);
 }
 
@@ -172,13 +201,56 @@ int64_t rc_do_openat2(struct rc_notice *notice, const int64_t *a)
 
 /* --------------------------------------------------------------------------------------------- attributes */
 
+/* In the protocol's form, which every layout can be made from. */
+static int stat_local(const char *path, int flags, unsigned mask, struct rc_stat *to)
+{
+	struct statx st;
+
+	if (statx(AT_FDCWD, path, flags, mask, &st))
+		return -errno;
+	*to = (struct rc_stat){
+		.mask = st.stx_mask, .blksize = st.stx_blksize, .attributes = st.stx_attributes,
+		.attributes_mask = st.stx_attributes_mask, .nlink = st.stx_nlink, .uid = st.stx_uid, .gid = st.stx_gid,
+		.mode = st.stx_mode, .ino = st.stx_ino, .size = st.stx_size, .blocks = st.stx_blocks,
+		.atime = { st.stx_atime.tv_sec, st.stx_atime.tv_nsec }, .btime = { st.stx_btime.tv_sec, st.stx_btime.tv_nsec },
+		.ctime = { st.stx_ctime.tv_sec, st.stx_ctime.tv_nsec }, .mtime = { st.stx_mtime.tv_sec, st.stx_mtime.tv_nsec },
+		.rdev_major = st.stx_rdev_major, .rdev_minor = st.stx_rdev_minor, .dev_major = st.stx_dev_major,
+		.dev_minor = st.stx_dev_minor,
+	};
+	return 0;
+}
+
+static int64_t stat_instead(struct rc_notice *notice, const struct rc_place *place, const int64_t *a)
+{
+	struct rc_stat stat;
+	int result = stat_local(place->route.path, (int)a[3], STATX_BASIC_STATS, &stat);
+
+	return result ? result : rc_put_stat_as(notice, &stat, (enum rc_layout)a[4], (uint64_t)a[2]);
+}
+
+static int64_t put_statx(struct rc_notice *notice, const struct rc_stat *stat, uint64_t to)
+{
+	struct rc_kernel_statx st;
+
+	rc_layout_statx(stat, &st);
+	return rc_target_put(notice, to, &st, sizeof st) == sizeof st ? 0 : -EFAULT;
+}
+
+static int64_t statx_instead(struct rc_notice *notice, const struct rc_place *place, const int64_t *a)
+{
+	struct rc_stat stat;
+	int result = stat_local(place->route.path, (int)a[2], (unsigned)a[3], &stat);
+
+	return result ? result : put_statx(notice, &stat, (uint64_t)a[4]);
+}
+
 int64_t rc_do_stat(struct rc_notice *notice, const int64_t *a)
 {
 	int flags = (int)a[3];
 	struct rc_stat stat;
 	int result;
 
-	PLACE(a[0], a[1], flags);
+	PLACE_OR(a[0], a[1], flags, stat_instead(notice, &place, a));
 	rc_debug("%s() on remote file %s", notice->call->name, place.given);
 	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH))
 		return -EINVAL;
@@ -193,13 +265,12 @@ int64_t rc_do_statx(struct rc_notice *notice, const int64_t *a)
 {
 	int flags = (int)a[2] & ~AT_STATX_SYNC_TYPE;
 	unsigned mask = (unsigned)a[3];
-	struct rc_kernel_statx st;
 	struct rc_stat stat;
 	int result;
 
 	if (mask & STATX__RESERVED)
 		return RC_LET;
-	PLACE(a[0], a[1], flags);
+	PLACE_OR(a[0], a[1], flags, statx_instead(notice, &place, a));
 	rc_debug("statx() on remote file %s", place.given);
 	if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH)) ||
 	    (a[2] & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE)
@@ -208,15 +279,12 @@ int64_t rc_do_statx(struct rc_notice *notice, const int64_t *a)
 	result = !(flags & AT_EMPTY_PATH) && !(a[2] & AT_STATX_FORCE_SYNC) &&
 		 rc_attributes_lookup(place.at, !(flags & AT_SYMLINK_NOFOLLOW), mask, &stat)
 		 ? 0 : rc_call_stat(place.at, flags, mask, &stat);
-	if (result)
-		return result;
-	rc_layout_statx(&stat, &st);
-	return rc_target_put(notice, (uint64_t)a[4], &st, sizeof st) == sizeof st ? 0 : -EFAULT;
+	return result ? result : put_statx(notice, &stat, (uint64_t)a[4]);
 }
 
 int64_t rc_do_access(struct rc_notice *notice, const int64_t *a)
 {
-	PLACE(a[0], a[1], a[3]);
+	PLACE_OR(a[0], a[1], a[3], faccessat(AT_FDCWD, place.route.path, (int)a[2], (int)a[3]) ? -errno : 0);
 	rc_debug("faccessat() fd %d path %s", (int)a[0], place.given);
 	return rc_call_access(place.at, (int)a[2], (int)a[3] | place.extra);
 }
@@ -229,7 +297,7 @@ int64_t rc_do_readlink(struct rc_notice *notice, const int64_t *a)
 
 	if ((int)a[3] <= 0)
 		return RC_LET;
-	PLACE(a[0], a[1], AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW);
+	PLACE_OR(a[0], a[1], AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, -EINVAL /* a directory */);
 	rc_debug("readlink() on remote file %s", place.given);
 	length = rc_call_readlink(place.at, target, size < sizeof target ? size : sizeof target);
 	return length < 0 ? length : rc_target_put(notice, (uint64_t)a[2], target, (size_t)length);
@@ -276,14 +344,14 @@ static int64_t get_names(struct rc_notice *notice, struct rc_location at, int fl
 
 int64_t rc_do_getxattr(struct rc_notice *notice, const int64_t *a)
 {
-	PLACE(AT_FDCWD, a[0], a[4]);
+	PLACE_OR(AT_FDCWD, a[0], a[4], -EOPNOTSUPP);
 	rc_debug("getxattr() on remote file %s", place.given);
 	return get_value(notice, place.at, (int)a[4] | place.extra, a + 1);
 }
 
 int64_t rc_do_listxattr(struct rc_notice *notice, const int64_t *a)
 {
-	PLACE(AT_FDCWD, a[0], a[3]);
+	PLACE_OR(AT_FDCWD, a[0], a[3], -EOPNOTSUPP);
 	rc_debug("listxattr() on remote file %s", place.given);
 	return get_names(notice, place.at, (int)a[3] | place.extra, a + 1);
 }

@@ -15,7 +15,16 @@ struct rc_place {
 	bool by_default;		/* no rule named it */
 };
 
-/* 1 and *place: remote.  0: local, or wrong in a way that the kernel will say.  -errno.  flags: AT_EMPTY_PATH,
+/* Local, but by place->route.path: what the program wrote leads out of a remote directory by "..". */
+enum { RC_INSTEAD = 2 };
+
+/* Whether any program of the tree has had a remote working directory. */
+extern _Atomic bool rc_cwd_used;
+
+/* A program that closed a whole range of numbers closed the one that says where it is: puts it back. */
+void rc_cwd_restore(struct rc_notice *notice);
+
+/* 1 and *place: remote.  0: local, or wrong in a way that the kernel will say.  RC_INSTEAD.  -errno.  flags: AT_EMPTY_PATH,
  * AT_SYMLINK_NOFOLLOW. */
 int rc_place(struct rc_notice *notice, int dirfd, uint64_t path, int flags, struct rc_place *place);
 

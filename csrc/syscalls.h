@@ -11,7 +11,7 @@
  *   NOT    answered ENOSYS: it would go past us, and programs have another way
  * A call that isn't here at all is answered ENOSYS too: a newer kernel's may take descriptors.
  *
- * The handler is a function of supervise_calls.c; the arguments are where its own come from: 0 to 5, the call's; CWD, the
+ * The handler is a function rc_do_… of supervise_*.c; the arguments are where its own come from: 0 to 5, the call's; CWD, the
  * working directory as a dirfd; K(value), a constant.  No number of a call is written here: each machine's table takes
  * them from its kernel header by name (syscalls_*.c), and a name that a machine hasn't is left out.
  */
@@ -67,6 +67,7 @@ CALL(flistxattr, ASK, flistxattr, 0, 1, 2)
 CALL(getdents, ASK, getdents, 0, 1, 2)
 CALL(getdents64, ASK, getdents64, 0, 1, 2)
 CALL(fchdir, ASK, fchdir, 0)
+CALL(close_range, ASK, close_range, 0, 1)
 CALL(fcntl, FCNTL, fcntl, 0, 1, 2)
 CALL(fcntl64, FCNTL, fcntl, 0, 1, 2)
 CALL(ioctl, ASK, ioctl, 0, 1, 2)
@@ -161,7 +162,7 @@ LET(_newselect) LET(_sysctl) LET(accept) LET(accept4) LET(add_key) LET(adjtimex)
 LET(arch_prctl) LET(bdflush) LET(bind) LET(bpf) LET(break) LET(brk) LET(capget) LET(capset) LET(clock_adjtime)
 LET(clock_adjtime64) LET(clock_getres) LET(clock_getres_time64) LET(clock_gettime) LET(clock_gettime64)
 LET(clock_nanosleep) LET(clock_nanosleep_time64) LET(clock_settime) LET(clock_settime64) LET(clone) LET(clone3)
-LET(close) LET(close_range) LET(connect) LET(create_module) LET(delete_module) LET(dup) LET(dup2) LET(dup3)
+LET(close) LET(connect) LET(create_module) LET(delete_module) LET(dup) LET(dup2) LET(dup3)
 LET(epoll_create) LET(epoll_create1) LET(epoll_ctl) LET(epoll_ctl_old) LET(epoll_pwait) LET(epoll_pwait2)
 LET(epoll_wait) LET(epoll_wait_old) LET(eventfd) LET(eventfd2) LET(exit) LET(exit_group) LET(fallocate)
 LET(fanotify_init) LET(fdatasync) LET(fork) LET(fsconfig) LET(fsmount) LET(fsopen) LET(fsync) LET(ftime)
