@@ -38,6 +38,10 @@
 #include "sys.h"
 
 struct statx;
+struct statfs;
+struct statfs64;
+struct statvfs;
+struct statvfs64;
 
 /* glibc's second set of names where time_t may have 32 or 64 bits: what a program built with _TIME_BITS=64 calls. */
 #if defined(__GLIBC__) && defined(__TIMESIZE) && __TIMESIZE == 32
@@ -149,6 +153,13 @@ ssize_t rc_remote_fgetxattr(struct rc_description *d, int fd, const char *name, 
 ssize_t rc_remote_listxattr(const char *call, const struct rc_target *t, int flags, char *names, size_t size);
 ssize_t rc_remote_flistxattr(struct rc_description *d, int fd, char *names, size_t size);
 ssize_t rc_remote_readlink(const struct rc_target *t, char *target, size_t size);
+/* `put` as above. */
+typedef int rc_put_statfs(const struct rc_statfs *from, void *to);
+rc_put_statfs rc_put_struct_statfs, rc_put_struct_statfs64, rc_put_struct_statvfs, rc_put_struct_statvfs64;
+int rc_remote_statfs(const char *call, const struct rc_target *t, rc_put_statfs *put, void *to);
+int rc_remote_fstatfs(const char *call, struct rc_description *d, int fd, rc_put_statfs *put, void *to);
+long rc_remote_pathconf(const struct rc_target *t, int name);
+long rc_remote_fpathconf(struct rc_description *d, int fd, int name);
 int rc_remote_ioctl(struct rc_description *d, int fd, unsigned long request, void *argument);
 int rc_remote_advise(struct rc_description *d, int fd, int64_t offset, int64_t length, int advice);
 

@@ -212,3 +212,54 @@ RC_EXPORT char *get_current_dir_name(void)
 		return strdup(said);
 	return getcwd(NULL, 0);
 }
+
+/* ----------------------------------------------------------------------------------------------- realpath */
+
+/* The server resolves it, in one walk of its own. */
+static int resolve(const struct rc_target *t, char *path, size_t size)
+{
+	char server[RC_PATH_MAX + 64];
+	struct rc_opened opened;
+	int result = rc_call_open(t->at, O_PATH | O_CLOEXEC, 0, 0, NULL, 0, &opened);
+	ssize_t length;
+
+	rc_debug("realpath() on remote file %s", t->given);
+	if (result)
+		return result;
+	length = rc_call_getpath(opened.handle, server, sizeof server - 1);
+	rc_call_close(opened.handle);
+	if (length < 0)
+		return (int)length;
+	server[length] = '\0';
+	result = rc_route_reverse(&rc_config.routes, server, path, size);
+	/* A link leads to where no rule leads: the name that the program has for it is the only one. */
+	return result == -ENOENT ? entered_by(t->given, path, size) : result;
+}
+
+RC_EXPORT char *realpath(const char *path, char *resolved)
+{
+	char found[RC_PATH_MAX];
+	struct rc_target t;
+	int side;
+
+	if (!rc_ready() || !path)
+		return rc_pass_realpath()(path, resolved);
+	side = rc_locate(AT_FDCWD, path, 0, &t);
+	if (side == 0)
+		return rc_next_realpath(t.instead ? t.instead : path, resolved);
+	if (rc_finish(side < 0 ? side : resolve(&t, found, sizeof found)) < 0)
+		return NULL;
+	return resolved ? strcpy(resolved, found) : strdup(found);
+}
+
+#ifdef __GLIBC__
+RC_EXPORT char *canonicalize_file_name(const char *path)
+{
+	return realpath(path, NULL);
+}
+
+RC_EXPORT char *__realpath_chk(const char *path, char *resolved, size_t room)
+{
+	return room < PATH_MAX ? rc_pass___realpath_chk()(path, resolved, room) : realpath(path, resolved);
+}
+#endif

@@ -399,3 +399,28 @@ OWN(int, fclose, (FILE *stream))
 OWN(FILE *, fopen64, (const char *path, const char *mode))
 OWN(FILE *, freopen64, (const char *path, const char *mode, FILE *stream))
 #endif
+
+/* --------------------------------------------------------------------------------------------- file systems */
+PATH(int, statfs, (const char *path, struct statfs *to), (path, to), AT_FDCWD, path, 0,
+     rc_remote_statfs("statfs", &t, rc_put_struct_statfs, to))
+FD(int, fstatfs, (int fd, struct statfs *to), (fd, to), fd,
+   rc_remote_fstatfs("fstatfs", d, fd, rc_put_struct_statfs, to))
+PATH(int, statvfs, (const char *path, struct statvfs *to), (path, to), AT_FDCWD, path, 0,
+     rc_remote_statfs("statvfs", &t, rc_put_struct_statvfs, to))
+FD(int, fstatvfs, (int fd, struct statvfs *to), (fd, to), fd,
+   rc_remote_fstatfs("fstatvfs", d, fd, rc_put_struct_statvfs, to))
+PATH(long, pathconf, (const char *path, int what), (path, what), AT_FDCWD, path, 0, rc_remote_pathconf(&t, what))
+FD(long, fpathconf, (int fd, int what), (fd, what), fd, rc_remote_fpathconf(d, fd, what))
+OWN(char *, realpath, (const char *path, char *resolved))
+#ifdef __GLIBC__
+PATH(int, statfs64, (const char *path, struct statfs64 *to), (path, to), AT_FDCWD, path, 0,
+     rc_remote_statfs("statfs", &t, rc_put_struct_statfs64, to))
+FD(int, fstatfs64, (int fd, struct statfs64 *to), (fd, to), fd,
+   rc_remote_fstatfs("fstatfs", d, fd, rc_put_struct_statfs64, to))
+PATH(int, statvfs64, (const char *path, struct statvfs64 *to), (path, to), AT_FDCWD, path, 0,
+     rc_remote_statfs("statvfs", &t, rc_put_struct_statvfs64, to))
+FD(int, fstatvfs64, (int fd, struct statvfs64 *to), (fd, to), fd,
+   rc_remote_fstatfs("fstatvfs", d, fd, rc_put_struct_statvfs64, to))
+OWN(char *, canonicalize_file_name, (const char *path))
+OWN(char *, __realpath_chk, (const char *path, char *resolved, size_t room))
+#endif
