@@ -10,9 +10,11 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "image.h"
 #include "transport.h"
 
 /* ------------------------------------------------------------------------------------------------- sharing */
@@ -239,34 +241,191 @@ static void complete(char *const *envp, char **to, char *preload)
 
 /* ---------------------------------------------------------------------------------------------------- exec */
 
-/* 0: a local program, or one that only the default makes remote: such a rule is about files, as the original's was. */
-static int check_program(int dirfd, const char *path, int flags)
+enum { MOST_INTERPRETERS = 4, SCRIPT_ARGUMENTS = 2 * (MOST_INTERPRETERS + 1) };
+
+/* A program to be executed, found on whichever side it is. */
+struct program {
+	char path[RC_PATH_MAX];			/* a local one to execute */
+	int fd;					/* behind it, to be closed where the exec fails; -1 */
+	char words[MOST_INTERPRETERS][2][256];	/* of the remote scripts on the way */
+	char scripts[MOST_INTERPRETERS][RC_PATH_MAX];
+	int depth;
+};
+
+static void descriptor_path(int fd, char *path)
+{
+	char digits[12], *at = digits + sizeof digits;
+
+	*--at = '\0';
+	do
+		*--at = (char)('0' + fd % 10);
+	while (fd /= 10);
+	strcpy(strcpy(path, "/proc/self/fd/") + 14, at);
+}
+
+/* 0: it's local as it stands, or only the default makes it remote: such a rule is about files, as the original's was.  1: remote,
+ * and *p is what to execute.  -errno. */
+static int find_program(int dirfd, const char *path, int flags, struct program *p)
 {
 	struct rc_target t;
 	int side = rc_locate(dirfd, path, flags, &t);
 
+	p->fd = -1;
+	p->depth = 0;
+	if (side == 0 && t.instead) {
+		strcpy(p->path, t.instead);
+		return 1;
+	}
 	if (side <= 0 || t.by_default)
-		return side;
-	return rc_refuse_path("execve", &t, -ENOSYS);
+		return side < 0 ? side : 0;
+	for (;;) {
+		const char *slash = strrchr(t.given, '/');
+		struct rc_image image;
+		int bad;
+
+		rc_debug("execve() on remote file %s", t.given);
+		bad = t.extra || (flags & AT_EMPTY_PATH)
+		      ? rc_image_load((struct rc_location){ t.at.directory, "" }, "program", &image)
+		      : rc_image_load(t.at, slash ? slash + 1 : t.given, &image);
+		if (bad)
+			return rc_refuse_path("execve", &t, bad);
+		if (image.fd >= 0) {
+			p->fd = image.fd;
+			descriptor_path(image.fd, p->path);
+			return 1;
+		}
+		if (p->depth == MOST_INTERPRETERS)
+			return -ELOOP;
+		strcpy(p->words[p->depth][0], image.interpreter);
+		strcpy(p->words[p->depth][1], image.argument);
+		strcpy(p->scripts[p->depth], t.given);
+		p->depth++;
+		side = rc_locate(AT_FDCWD, image.interpreter, 0, &t);
+		if (side < 0)
+			return side;
+		if (side == 0 || t.by_default) {
+			strcpy(p->path, t.instead ? t.instead : image.interpreter);
+			return 1;
+		}
+		flags = 0;
+	}
+}
+
+/* The program's arguments with the interpreters' before them: to[count_of(argv) + SCRIPT_ARGUMENTS + 1]. */
+static void arguments_of(struct program *p, char *const *argv, char **to)
+{
+	size_t count = 0;
+
+	for (int i = p->depth; i-- > 0;) {
+		to[count++] = p->words[i][0];
+		if (*p->words[i][1])
+			to[count++] = p->words[i][1];
+	}
+	if (p->depth) {
+		to[count++] = p->scripts[0];
+		argv += argv && *argv;
+	}
+	while (argv && *argv)
+		to[count++] = *argv++;
+	to[count] = NULL;
+}
+
+static int exec_program(struct program *p, char *const argv[], char *const envp[])
+{
+	char *arguments[count_of(argv) + SCRIPT_ARGUMENTS + 1];
+	int saved;
+
+	arguments_of(p, argv, arguments);
+	rc_share_all(true);
+	rc_next_execve(p->path, arguments, envp);
+	saved = errno;
+	if (p->fd >= 0)
+		rc_sys_close(p->fd);
+	errno = saved;
+	return -1;
 }
 
 static int exec_path(const char *path, char *const argv[], char *const envp[])
 {
+	struct program p;
 	COMPLETE(envp);
-	int bad = check_program(AT_FDCWD, path, 0);
+	int side = find_program(AT_FDCWD, path, 0, &p);
 
-	if (bad)
-		return (int)rc_finish(bad);
+	if (side)
+		return side < 0 ? (int)rc_finish(side) : exec_program(&p, argv, environment);
 	rc_share_all(true);
 	return rc_next_execve(path, argv, environment);
+}
+
+/* Whether a search along $PATH comes by a remote directory, which libc's own search would not see. */
+static bool searches_remote(const char *list)
+{
+	char directory[RC_PATH_MAX];
+	struct rc_target t;
+
+	while (list && *list) {
+		size_t length = strcspn(list, ":");
+
+		if (length && length < sizeof directory) {
+			memcpy(directory, list, length);
+			directory[length] = '\0';
+			if (rc_locate(AT_FDCWD, directory, 0, &t) == 1 && !t.by_default)
+				return true;
+		}
+		list += length + (list[length] == ':');
+	}
+	return false;
+}
+
+static int exec_by_shell(const char *path, char *const argv[], char *const envp[])
+{
+	size_t count = count_of(argv);
+	char *arguments[count + 3];
+
+	arguments[0] = (char *)"/bin/sh";
+	arguments[1] = (char *)path;
+	for (size_t i = 1; i <= count; i++)
+		arguments[i + 1] = argv[i];
+	arguments[count < 1 ? 2 : count + 1] = NULL;
+	return exec_path("/bin/sh", arguments, envp);
+}
+
+/* As libc's: what can't be executed at all is looked for further on, what isn't a program is a shell's. */
+static int exec_along_path(const char *file, const char *list, char *const argv[], char *const envp[])
+{
+	char path[RC_PATH_MAX];
+	bool denied = false;
+
+	while (list) {
+		size_t length = strcspn(list, ":"), name = strlen(file);
+
+		if (length + name + 2 <= sizeof path) {
+			memcpy(path, list, length);
+			path[length] = '/';
+			strcpy(path + length + !!length, file);
+			exec_path(path, argv, envp);
+			if (errno == ENOEXEC)
+				exec_by_shell(path, argv, envp);
+			denied = denied || errno == EACCES;
+			if (errno != ENOENT && errno != ENOTDIR && errno != EACCES && errno != ENODEV && errno != ESTALE)
+				return -1;
+		}
+		list = list[length] ? list + length + 1 : NULL;
+	}
+	errno = denied ? EACCES : ENOENT;
+	return -1;
 }
 
 static int exec_file(const char *file, char *const argv[], char *const envp[])
 {
 	COMPLETE(envp);
 
-	if (strchr(file, '/'))
-		return exec_path(file, argv, envp);
+	if (strchr(file, '/')) {
+		exec_path(file, argv, envp);
+		return errno == ENOEXEC ? exec_by_shell(file, argv, envp) : -1;
+	}
+	if (*file && searches_remote(getenv("PATH")))
+		return exec_along_path(file, getenv("PATH"), argv, envp);
 	rc_share_all(true);
 	return rc_next_execvpe(file, argv, environment);
 }
@@ -331,11 +490,12 @@ RC_EXPORT int execle(const char *path, const char *argument, ...)
 
 static int exec_at(int dirfd, const char *path, char *const argv[], char *const envp[], int flags)
 {
+	struct program p;
 	COMPLETE(envp);
-	int bad = check_program(dirfd, path, flags);
+	int side = find_program(dirfd, path, flags, &p);
 
-	if (bad)
-		return (int)rc_finish(bad);
+	if (side)
+		return side < 0 ? (int)rc_finish(side) : exec_program(&p, argv, environment);
 	rc_share_all(true);
 	return rc_next_execveat(dirfd, path, argv, environment, flags);
 }
@@ -344,9 +504,9 @@ RC_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
 	if (!rc_ready())
 		return rc_pass_fexecve()(fd, argv, envp);
-	COMPLETE(envp);
 	if (rc_fdtable_get(fd))
-		return (int)rc_finish(rc_refuse("fexecve", fd, -ENOSYS));
+		return exec_at(fd, "", argv, envp, AT_EMPTY_PATH);
+	COMPLETE(envp);
 	rc_share_all(true);
 	return rc_next_fexecve(fd, argv, environment);
 }
@@ -358,22 +518,66 @@ RC_EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *co
 
 /* ------------------------------------------------------------------------------------------- spawn and fork */
 
-#define SPAWN(name, is_path) \
+static int spawn_program(struct program *p, pid_t *pid, const posix_spawn_file_actions_t *actions,
+			 const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
+{
+	char *arguments[count_of(argv) + SCRIPT_ARGUMENTS + 1];
+	int result;
+
+	arguments_of(p, argv, arguments);
+	rc_share_all(false);
+	result = rc_next_posix_spawn(pid, p->path, actions, attributes, arguments, envp);
+	if (p->fd >= 0)
+		rc_sys_close(p->fd);
+	return result;
+}
+
+/* The first program of that name along $PATH, where a directory of it is remote: 1, 0 (libc's search will do) or -errno. */
+static int find_along_path(const char *file, struct program *p)
+{
+	const char *list = getenv("PATH");
+	char path[RC_PATH_MAX];
+	int result = -ENOENT;
+
+	if (!searches_remote(list))
+		return 0;
+	while (list && result == -ENOENT) {
+		size_t length = strcspn(list, ":");
+
+		if (length + strlen(file) + 2 <= sizeof path) {
+			memcpy(path, list, length);
+			path[length] = '/';
+			strcpy(path + length + !!length, file);
+			result = find_program(AT_FDCWD, path, 0, p);
+			if (result == 0 && access(path, X_OK) == 0) {
+				strcpy(p->path, path);
+				return 1;
+			}
+			if (result == 0)
+				result = -ENOENT;
+		}
+		list = list[length] ? list + length + 1 : NULL;
+	}
+	return result;
+}
+
+#define SPAWN(name, find) \
 	RC_EXPORT int name(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, \
 			   const posix_spawnattr_t *attributes, char *const argv[], char *const envp[]) \
 	{ \
-		int bad; \
+		struct program p; \
+		int side; \
 		if (!rc_ready()) \
 			return rc_pass_##name()(pid, path, actions, attributes, argv, envp); \
 		COMPLETE(envp); \
-		bad = is_path ? check_program(AT_FDCWD, path, 0) : 0; \
-		if (bad) \
-			return -bad; \
+		side = find; \
+		if (side) \
+			return side < 0 ? -side : spawn_program(&p, pid, actions, attributes, argv, environment); \
 		rc_share_all(false);	/* an action may give away what is close-on-exec */ \
 		return rc_next_##name(pid, path, actions, attributes, argv, environment); \
 	}
-SPAWN(posix_spawn, true)
-SPAWN(posix_spawnp, strchr(path, '/'))
+SPAWN(posix_spawn, find_program(AT_FDCWD, path, 0, &p))
+SPAWN(posix_spawnp, strchr(path, '/') ? find_program(AT_FDCWD, path, 0, &p) : find_along_path(path, &p))
 
 /* libc would open the local file of that name in the child. */
 RC_EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t *actions, int fd, const char *path, int flags,
@@ -432,4 +636,38 @@ RC_EXPORT int clone(int (*start)(void *), void *stack, int flags, void *argument
 	if (!(flags & CLONE_VM))
 		rc_share_all(false);
 	return rc_next_clone(start, stack, flags, argument, rest[0], rest[1], rest[2]);
+}
+
+/* ------------------------------------------------------------------------------------------------- libraries */
+
+/* The dynamic linker's own calls are not seen: it gets the file's content. */
+RC_EXPORT void *dlopen(const char *path, int flags)
+{
+	char local[32];
+	struct rc_target t;
+	struct rc_opened opened;
+	struct rc_description d;
+	const char *slash;
+	void *library;
+	int fd, bad;
+
+	if (!rc_ready() || !path || !strchr(path, '/') || rc_config.supervised || rc_locate(AT_FDCWD, path, 0, &t) != 1 ||
+	    t.by_default)
+		return rc_pass_dlopen()(path, flags);
+	rc_debug("dlopen() on remote file %s", t.given);
+	slash = strrchr(t.given, '/');
+	bad = rc_call_open(t.at, O_RDONLY | O_CLOEXEC, 0, 0, NULL, 0, &opened);
+	if (bad)
+		return rc_pass_dlopen()(path, flags);	/* says that there is no such file */
+	d = (struct rc_description){ .handle = opened.handle, .kind = opened.kind };
+	fd = rc_sys_memfd(slash + 1, MFD_CLOEXEC);
+	if (fd >= 0 && rc_description_fill(&d, fd) == 0) {
+		descriptor_path(fd, local);
+		path = local;
+	}
+	rc_call_close(opened.handle);
+	library = rc_pass_dlopen()(path, flags);
+	if (fd >= 0)
+		rc_sys_close(fd);
+	return library;
 }

@@ -333,6 +333,7 @@ PATH(int, __utimensat64, (int dirfd, const char *path, const void *times, int fl
 /* ----------------------------------------------------------------------------------------------- processes */
 OWN(pid_t, _Fork, (void))
 OWN(int, clone, (int (*start)(void *), void *stack, int flags, void *argument, ...))
+OWN(void *, dlopen, (const char *path, int flags))
 OWN(int, execve, (const char *path, char *const argv[], char *const envp[]))
 OWN(int, execv, (const char *path, char *const argv[]))
 OWN(int, execvp, (const char *file, char *const argv[]))

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+#include "image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "description.h"
+#include "protocol.h"
+#include "sys.h"
+
+enum { HEAD = 256, LOWEST = 2048 + 512 };
+
+/* Linux's own reading of the line (fs/binfmt_script.c): a word, and the rest without blanks around it. */
+static int parse_script(char *head, size_t length, struct rc_image *image)
+{
+	char *end = memchr(head, '\n', length), *at = head + 2, *word;
+
+	if (!end)
+		end = head + length;
+	*end = '\0';
+	at += strspn(at, " \t");
+	word = at;
+	at += strcspn(at, " \t");
+	if (at == word)
+		return -ENOEXEC;
+	memcpy(image->interpreter, word, (size_t)(at - word));
+	image->interpreter[at - word] = '\0';
+	at += strspn(at, " \t");
+	while (end > at && (end[-1] == ' ' || end[-1] == '\t'))
+		end--;
+	memcpy(image->argument, at, (size_t)(end - at));
+	image->argument[end - at] = '\0';
+	return 0;
+}
+
+static int fill(const struct rc_opened *opened, const char *name)
+{
+	struct rc_description d = { .handle = opened->handle, .kind = opened->kind };
+	int fd = rc_sys_memfd(name, MFD_CLOEXEC), high, bad;
+
+	if (fd < 0)
+		return fd;
+	bad = rc_description_fill(&d, fd);
+	high = bad ? bad : rc_sys_dup_high(fd, LOWEST, 1);
+	rc_sys_close(fd);
+	return high;
+}
+
+int rc_image_load(struct rc_location at, const char *name, struct rc_image *image)
+{
+	char head[HEAD + 1];
+	struct iovec part = { head, HEAD };
+	struct rc_opened opened;
+	ssize_t got;
+	int result = rc_call_open(at, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0, 0, NULL, 0, &opened);
+
+	image->fd = -1;
+	if (result)
+		return result;
+	result = S_ISREG(opened.stat.mode)
+		 ? rc_call_access((struct rc_location){ opened.handle, "" }, X_OK, AT_EMPTY_PATH | AT_EACCESS) : -EACCES;
+	got = result ? result : rc_call_pread(opened.handle, &part, 1, 0);
+	if (got >= 0 && (got < 4 || (memcmp(head, "\177ELF", 4) && memcmp(head, "#!", 2))))
+		got = -ENOEXEC;
+	if (got < 0) {
+		result = (int)got;
+	} else if (head[0] == '#') {
+		result = parse_script(head, (size_t)got, image);
+	} else {
+		image->fd = fill(&opened, name);
+		result = image->fd < 0 ? image->fd : 0;
+	}
+	rc_call_close(opened.handle);
+	return result;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A remote program, brought here to be executed: an anonymous file with its content, or what its first line says.
+ */
+#ifndef RC_IMAGE_H
+#define RC_IMAGE_H
+
+#include <stdbool.h>
+
+#include "calls.h"
+#include "route.h"
+
+struct rc_image {
+	int fd;				/* executable content, close-on-exec, at a high number; -1: a script */
+	char interpreter[256];		/* a script's, as its first line has it */
+	char argument[256];		/* "", or the one argument that the line gives it */
+};
+
+/* What execve(2) says of the file: 0 and *image, or -errno (EACCES: not a regular file, or no right to execute it; ENOEXEC).  `name`
+ * is what /proc shows.  A script's interpreter is the caller's to find. */
+int rc_image_load(struct rc_location at, const char *name, struct rc_image *image);
+
+#endif
