@@ -619,6 +619,29 @@ int rc_call_extents(uint64_t handle, int64_t offset, int64_t length, struct rc_e
 	return checked(&r, made);
 }
 
+int rc_call_lock(uint64_t handle, uint32_t command, struct rc_lock *lock)
+{
+	uint8_t reply[RC_LOCK_REPLY_SIZE];
+	struct request q;
+	struct rc_reader r;
+	int result;
+
+	begin(&q);
+	rc_put_u64(&q.w, handle);
+	rc_put_u32(&q.w, command);
+	rc_put_u32(&q.w, lock->type);
+	rc_put_u64(&q.w, (uint64_t)lock->start);
+	rc_put_u64(&q.w, (uint64_t)lock->length);
+	result = ask(RC_OP_LOCK, &q, reply, sizeof reply, &r);
+	if (result)
+		return result;
+	lock->type = rc_get_u32(&r);
+	lock->start = (int64_t)rc_get_u64(&r);
+	lock->length = (int64_t)rc_get_u64(&r);
+	lock->pid = (int32_t)rc_get_u32(&r);
+	return checked(&r, 0);
+}
+
 int rc_call_status(struct rc_status *status)
 {
 	uint8_t reply[RC_STATUS_REPLY_SIZE];

@@ -91,6 +91,12 @@ struct rc_extent {
 	int64_t offset, length;
 };
 int rc_call_extents(uint64_t handle, int64_t offset, int64_t length, struct rc_extent *extents, int count);
+struct rc_lock {
+	uint32_t type;			/* RC_LOCK_TYPE_* */
+	int64_t start, length;
+	int32_t pid;			/* out: who holds it */
+};
+int rc_call_lock(uint64_t handle, uint32_t command, struct rc_lock *lock);	/* -EAGAIN: somebody else has it */
 struct rc_status {
 	uint32_t sessions, connections, handles, all_handles;
 	uint64_t requests, bytes;

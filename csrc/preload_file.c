@@ -16,6 +16,7 @@
 #include "cwd.h"
 #include "directory.h"
 #include "layout.h"
+#include "lock.h"
 #include "protocol.h"
 #include "translate.h"
 #include "transport.h"
@@ -520,6 +521,58 @@ RC_EXPORT int dup3(int fd, int to, int flags)
 	return rc_ready() ? replace(fd, to, flags, next_dup3) : rc_pass_dup3()(fd, to, flags);
 }
 
+#define LOCK(function, form) \
+	static int function(struct rc_description *d, int fd, bool query, bool wait, void *argument) \
+	{ \
+		struct rc_flock lock; \
+		form given; \
+		int result; \
+		rc_debug("fcntl() lock on remote fd %d", fd); \
+		if (rc_copy_in(&given, argument, sizeof given) < 0) \
+			return -EFAULT; \
+		lock = (struct rc_flock){ given.l_type, given.l_whence, given.l_start, given.l_len, given.l_pid }; \
+		result = rc_lock_range(d, fd, query, wait, &lock); \
+		if (result || !query) \
+			return result; \
+		given.l_type = (short)lock.type; \
+		given.l_whence = (short)lock.whence; \
+		given.l_start = (__typeof__(given.l_start))lock.start; \
+		given.l_len = (__typeof__(given.l_len))lock.length; \
+		given.l_pid = lock.pid; \
+		if (given.l_start != lock.start || given.l_len != lock.length) \
+			return -EOVERFLOW; \
+		return rc_copy_out(argument, &given, sizeof given); \
+	}
+#ifdef __GLIBC__
+LOCK(lock_wide, struct flock64)
+#else
+LOCK(lock_wide, struct flock)
+#endif
+#if F_GETLK64 != F_GETLK
+LOCK(lock_narrow, struct flock)
+#endif
+
+int rc_remote_lockf(struct rc_description *d, int fd, int command, int64_t length)
+{
+	struct rc_flock lock = { command == F_ULOCK ? F_UNLCK : F_WRLCK, SEEK_CUR, 0, length, 0 };
+
+	rc_debug("lockf() on remote fd %d", fd);
+	if (command == F_TEST) {
+		int result = rc_lock_range(d, fd, true, false, &lock);
+
+		return result ? result : lock.type == F_UNLCK ? 0 : -EACCES;
+	}
+	if (command != F_ULOCK && command != F_LOCK && command != F_TLOCK)
+		return -EINVAL;
+	return rc_lock_range(d, fd, false, command == F_LOCK, &lock);
+}
+
+int rc_remote_flock(struct rc_description *d, int fd, int operation)
+{
+	rc_debug("flock() on remote fd %d", fd);
+	return rc_lock_whole(d, operation);
+}
+
 /* What the kernel answers right for a placeholder is asked of it; -ENOSYS then means that. */
 static int64_t remote_fcntl(struct rc_description *d, int fd, int command, long argument)
 {
@@ -544,20 +597,22 @@ static int64_t remote_fcntl(struct rc_description *d, int fd, int command, long 
 		if (result < 0 || d->kind != RC_KIND_STREAM)
 			return result;		/* a regular file's flags change nothing on the server */
 		return rc_call_set_flags(d->handle, (int)argument);
+#if F_GETLK64 != F_GETLK
 	case F_GETLK:
 	case F_SETLK:
 	case F_SETLKW:
-#if F_GETLK64 != F_GETLK
+		return lock_narrow(d, fd, command == F_GETLK, command == F_SETLKW, (void *)argument);
+#endif
 	case F_GETLK64:
 	case F_SETLK64:
 	case F_SETLKW64:
-#endif
+		return lock_wide(d, fd, command == F_GETLK64, command == F_SETLKW64, (void *)argument);
 #ifdef F_OFD_GETLK
 	case F_OFD_GETLK:
 	case F_OFD_SETLK:
 	case F_OFD_SETLKW:
+		return lock_wide(d, fd, command == F_OFD_GETLK, command == F_OFD_SETLKW, (void *)argument);
 #endif
-		return rc_refuse("fcntl lock", fd, -ENOLCK);	/* as a network mount without a lock service */
 	default:
 		return rc_refuse("fcntl", fd, -EINVAL);
 	}

@@ -39,6 +39,14 @@
 #define RC_KIND_PATH 4u
 #define RC_KIND_WATCH 5u
 
+#define RC_LOCK_TYPE_F_RDLCK 0u
+#define RC_LOCK_TYPE_F_WRLCK 1u
+#define RC_LOCK_TYPE_F_UNLCK 2u
+
+#define RC_LOCK_COMMAND_LOCK_QUERY 0u
+#define RC_LOCK_COMMAND_LOCK_SET 1u
+#define RC_LOCK_COMMAND_LOCK_WHOLE 2u
+
 #define RC_WIRE_O_RDONLY 0u
 #define RC_WIRE_O_WRONLY 1u
 #define RC_WIRE_O_RDWR 2u
@@ -92,7 +100,8 @@
 #define RC_OP_WATCH_REMOVE 27u
 #define RC_OP_STATUS 28u
 #define RC_OP_EXTENTS 29u
-#define RC_OP_COUNT 30u
+#define RC_OP_LOCK 30u
+#define RC_OP_COUNT 31u
 
 #define RC_OPERATIONS(X) \
 	X(HELLO, 1u) \
@@ -123,7 +132,8 @@
 	X(WATCH_ADD, 26u) \
 	X(WATCH_REMOVE, 27u) \
 	X(STATUS, 28u) \
-	X(EXTENTS, 29u)
+	X(EXTENTS, 29u) \
+	X(LOCK, 30u)
 
 #define RC_HEADER_SIZE 16u
 #define RC_HEADER_length 0u
@@ -335,6 +345,17 @@
 #define RC_EXTENTS_REPLY_ELEMENT_SIZE 16u
 #define RC_EXTENTS_REPLY_ELEMENT_offset 0u
 #define RC_EXTENTS_REPLY_ELEMENT_length 8u
+#define RC_LOCK_REQUEST_SIZE 32u
+#define RC_LOCK_REQUEST_handle 0u
+#define RC_LOCK_REQUEST_command 8u
+#define RC_LOCK_REQUEST_type 12u
+#define RC_LOCK_REQUEST_start 16u
+#define RC_LOCK_REQUEST_length 24u
+#define RC_LOCK_REPLY_SIZE 24u
+#define RC_LOCK_REPLY_type 0u
+#define RC_LOCK_REPLY_start 4u
+#define RC_LOCK_REPLY_length 12u
+#define RC_LOCK_REPLY_pid 20u
 
 /* A name that this machine lacks has the host value RC_ABSENT. Include the headers that declare the
  * names before this one where you expand a table. */

@@ -14,6 +14,7 @@
 
 #include "config.h"
 #include "directory.h"
+#include "lock.h"
 #include "protocol.h"
 #include "report.h"
 #include "supervise_layout.h"
@@ -362,6 +363,52 @@ int64_t rc_do_io_submit(struct rc_notice *notice, const int64_t *a)
 
 /* --------------------------------------------------------------------------------------- what else it can do */
 
+/* struct flock as the kernel has it for each command of each kind of program. */
+struct flock_wide {
+	int16_t type, whence;
+	int64_t start, length;
+	int32_t pid;
+};
+#pragma pack(push, 4)
+struct flock_narrow {
+	int16_t type, whence;
+	int32_t start, length, pid;
+};
+struct flock64_narrow {
+	int16_t type, whence;
+	int64_t start, length;
+	int32_t pid;
+};
+#pragma pack(pop)
+
+#define LOCK(function, form) \
+	static int64_t function(struct rc_notice *notice, struct rc_description *d, int own, bool query, bool wait, uint64_t at) \
+	{ \
+		struct rc_flock lock; \
+		form given; \
+		int result; \
+		if (rc_target_get(notice, at, &given, sizeof given) < 0) \
+			return -EFAULT; \
+		lock = (struct rc_flock){ given.type, given.whence, given.start, given.length, given.pid }; \
+		result = rc_lock_range(d, own, query, wait, &lock); \
+		if (result || !query) \
+			return result; \
+		given.type = (int16_t)lock.type; \
+		given.whence = (int16_t)lock.whence; \
+		given.start = (__typeof__(given.start))lock.start; \
+		given.length = (__typeof__(given.length))lock.length; \
+		given.pid = lock.pid; \
+		if (given.start != lock.start || given.length != lock.length) \
+			return -EOVERFLOW; \
+		return rc_target_put(notice, at, &given, sizeof given) == sizeof given ? 0 : -EFAULT; \
+	}
+LOCK(lock_wide, struct flock_wide)
+LOCK(lock_narrow, struct flock_narrow)
+LOCK(lock64_narrow, struct flock64_narrow)
+
+/* Linux's numbers of the commands that only narrow programs have, and libc's headers name only there. */
+enum { NARROW_GETLK64 = 12, NARROW_SETLK64, NARROW_SETLKW64 };
+
 int64_t rc_do_fcntl(struct rc_notice *notice, const int64_t *a)
 {
 	int64_t result;
@@ -376,8 +423,23 @@ int64_t rc_do_fcntl(struct rc_notice *notice, const int64_t *a)
 	case F_GET_SEALS:
 	case F_ADD_SEALS:
 		return leave(own, -EINVAL);
+	case F_GETLK:
+	case F_SETLK:
+	case F_SETLKW:
+		return leave(own, (notice->abi->narrow ? lock_narrow : lock_wide)
+			     (notice, d, own, a[1] == F_GETLK, a[1] == F_SETLKW, (uint64_t)a[2]));
+	case NARROW_GETLK64:
+	case NARROW_SETLK64:
+	case NARROW_SETLKW64:
+		return leave(own, notice->abi->narrow ? lock64_narrow(notice, d, own, a[1] == NARROW_GETLK64,
+								     a[1] == NARROW_SETLKW64, (uint64_t)a[2]) : -EINVAL);
+	case F_OFD_GETLK:
+	case F_OFD_SETLK:
+	case F_OFD_SETLKW:
+		return leave(own, (notice->abi->narrow ? lock64_narrow : lock_wide)
+			     (notice, d, own, a[1] == F_OFD_GETLK, a[1] == F_OFD_SETLKW, (uint64_t)a[2]));
 	default:
-		return leave(own, rc_refuse_call(notice, "descriptor", -ENOLCK));
+		return leave(own, rc_refuse_call(notice, "descriptor", -EINVAL));
 	}
 }
 
@@ -397,7 +459,8 @@ int64_t rc_do_ioctl(struct rc_notice *notice, const int64_t *a)
 int64_t rc_do_flock(struct rc_notice *notice, const int64_t *a)
 {
 	BORROW(a[0]);
-	return leave(own, rc_refuse_call(notice, "descriptor", -ENOLCK));
+	rc_debug("flock() on remote fd %d", (int)a[0]);
+	return leave(own, rc_lock_whole(d, (int)a[1]));
 }
 
 int64_t rc_do_refuse_fd(struct rc_notice *notice, const int64_t *a)

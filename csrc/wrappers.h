@@ -165,16 +165,16 @@ OWN(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags))
 OWN(int, sendmmsg, (int fd, struct mmsghdr *messages, unsigned count, int flags))
 OWN(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags))
 OWN(int, recvmmsg, (int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout))
-FD(int, flock, (int fd, int operation), (fd, operation), fd, ((void)d, rc_refuse("flock", fd, -ENOLCK)))
+FD(int, flock, (int fd, int operation), (fd, operation), fd, rc_remote_flock(d, fd, operation))
 FD(int, lockf, (int fd, int command, off_t length), (fd, command, length), fd,
-   ((void)d, rc_refuse("lockf", fd, -ENOLCK)))
+   rc_remote_lockf(d, fd, command, length))
 FD(int, posix_fadvise, (int fd, off_t offset, off_t length, int advice), (fd, offset, length, advice), fd,
    rc_remote_advise(d, fd, offset, length, advice))
 FD(ssize_t, readahead, (int fd, off64_t offset, size_t count), (fd, offset, count), fd,
    rc_remote_advise(d, fd, offset, (int64_t)count, POSIX_FADV_WILLNEED))
 #ifdef __GLIBC__
 FD(int, lockf64, (int fd, int command, off64_t length), (fd, command, length), fd,
-   ((void)d, rc_refuse("lockf", fd, -ENOLCK)))
+   rc_remote_lockf(d, fd, command, length))
 FD(int, posix_fadvise64, (int fd, off64_t offset, off64_t length, int advice), (fd, offset, length, advice), fd,
    rc_remote_advise(d, fd, offset, length, advice))
 #endif

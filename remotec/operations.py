@@ -8,6 +8,7 @@ when its descriptor is ready.  Everything here acts as on a file system that is 
 
 import ctypes
 import errno
+import fcntl
 import os
 import select
 import stat as stat_bits
@@ -650,8 +651,6 @@ _IOCTL_BY_WIRE = _ioctl_table()
 
 def ioctl(session: Any, request: Any) -> Tuple:
     """The value's integers big-endian, each of its own width (4 bytes, or 8)."""
-    import fcntl
-
     handle = session.handles.get(request.handle)
     try:
         number, size = _IOCTL_BY_WIRE[request.request]
@@ -662,6 +661,30 @@ def ioctl(session: Any, request: Any) -> Tuple:
     raw, width = bytes(value[:size]), 8 if size == 8 else 4
     words = [raw[i : i + width] for i in range(0, size, width)]
     return (b"".join(w[::-1] if sys.byteorder == "little" else w for w in words),)
+
+
+_FLOCK = struct.Struct("@hhqqi")  # struct flock with 64-bit offsets
+_LOCK_TYPES = {wire: getattr(fcntl, name) for name, wire in protocol.LOCK_TYPES.items()}
+_F_OFD_GETLK, _F_OFD_SETLK = 36, 37  # the same on every architecture; Python names them since 3.9 only
+
+
+def lock(session: Any, request: Any) -> Tuple:
+    handle = session.handles.get(request.handle)
+    if request.type not in _LOCK_TYPES:
+        raise fail(errno.EINVAL)
+    kind = _LOCK_TYPES[request.type]
+    if request.command == protocol.LOCK_COMMANDS["LOCK_WHOLE"]:
+        whole = {fcntl.F_RDLCK: fcntl.LOCK_SH, fcntl.F_WRLCK: fcntl.LOCK_EX, fcntl.F_UNLCK: fcntl.LOCK_UN}
+        fcntl.flock(handle.fd, whole[kind] | fcntl.LOCK_NB)
+        return (request.type, 0, 0, 0)
+    asked = _FLOCK.pack(kind, 0, request.start, request.length, 0)
+    if request.command == protocol.LOCK_COMMANDS["LOCK_SET"]:
+        fcntl.fcntl(handle.fd, _F_OFD_SETLK, asked)
+        return (request.type, request.start, request.length, 0)
+    if request.command != protocol.LOCK_COMMANDS["LOCK_QUERY"]:
+        raise fail(errno.EINVAL)
+    found, _, start, length, pid = _FLOCK.unpack(fcntl.fcntl(handle.fd, _F_OFD_GETLK, asked))
+    return (next(wire for wire, host in _LOCK_TYPES.items() if host == found), start, length, pid)
 
 
 # ------------------------------------------------------------------------------------------- waiting, watching
@@ -764,6 +787,7 @@ HANDLERS: Dict[int, Callable[[Any, Any], Any]] = {
         (protocol.SET_FLAGS, set_flags),
         (protocol.IOCTL, ioctl),
         (protocol.ADVISE, advise),
+        (protocol.LOCK, lock),
         (protocol.POLL, poll),
         (protocol.WATCH_OPEN, watch_open),
         (protocol.WATCH_ADD, watch_add),

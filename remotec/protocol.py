@@ -230,6 +230,13 @@ ADVICE = {
     "POSIX_FADV_NOREUSE": 5,
 }
 
+LOCK_TYPES = {"F_RDLCK": 0, "F_WRLCK": 1, "F_UNLCK": 2}
+LOCK_COMMANDS = {
+    "LOCK_QUERY": 0,  # who is in the way (F_OFD_GETLK)
+    "LOCK_SET": 1,  # a range, never waiting (F_OFD_SETLK)
+    "LOCK_WHOLE": 2,  # flock: its own kind of lock
+}
+
 FRAME_FLAGS = {"FRAME_ONE_WAY": 1}  # request: do what it says and send no reply, not even an error
 
 HANDLE_KINDS = {
@@ -596,4 +603,11 @@ EXTENTS = _operation(
     "EXTENTS",
     Struct("handle" / Int64ub, "offset" / Int64sb, "length" / Int64sb, "count" / Int32ub),
     Struct("extents" / GreedyRange(Struct("offset" / Int64sb, "length" / Int64sb))),
+)
+# The lock belongs to the handle's open file description.  Who must wait asks again: EAGAIN.
+LOCK = _operation(
+    30,
+    "LOCK",
+    Struct("handle" / Int64ub, "command" / Int32ub, "type" / Int32ub, "start" / Int64sb, "length" / Int64sb),
+    Struct("type" / Int32ub, "start" / Int64sb, "length" / Int64sb, "pid" / Int32sb),
 )

@@ -274,6 +274,12 @@ CASES: List[Tuple[str, str, Dict[str, Any], Dict[str, Any]]] = [
         {"handle": HANDLE, "offset": 0, "length": 2**63 - 1, "count": 64},
         {"extents": [{"offset": 0, "length": 4096}, {"offset": 5 << 30, "length": 1}]},
     ),
+    (
+        "LOCK",
+        "",
+        {"handle": HANDLE, "command": p.LOCK_COMMANDS["LOCK_QUERY"], "type": 1, "start": 1 << 30, "length": 510},
+        {"type": 0, "start": (1 << 30) + 2, "length": 510, "pid": -1},
+    ),
 ]
 
 

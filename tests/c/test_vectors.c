@@ -418,6 +418,22 @@ static bool play(unsigned operation, struct rc_reader *r)
 		}
 		return true;
 	}
+	case RC_OP_LOCK: {
+		struct rc_lock lock;
+		uint32_t command;
+
+		handle = rc_get_u64(r);
+		command = rc_get_u32(r);
+		lock.type = rc_get_u32(r);
+		lock.start = (int64_t)rc_get_u64(r);
+		lock.length = (int64_t)rc_get_u64(r);
+		rc_call_lock(handle, command, &lock);
+		put(lock.type, 4);
+		put((uint64_t)lock.start, 8);
+		put((uint64_t)lock.length, 8);
+		put((uint32_t)lock.pid, 4);
+		return true;
+	}
 	default:
 		return false;
 	}
