@@ -73,14 +73,13 @@ static void add_path(struct request *q, struct rc_location at)
 	add_blob(q, at.path, strlen(at.path));
 }
 
-int rc_call_open(struct rc_location at, int flags, unsigned mode, uint64_t resolve,
-		 void *prefetch, size_t prefetch_size, struct rc_opened *opened)
+int rc_call_open(struct rc_location at, int flags, unsigned mode, uint64_t resolve, void *room, size_t room_size,
+		 struct rc_opened *opened)
 {
 	int64_t wire_resolve = rc_resolve_to_wire(resolve);
-	size_t reply_size = RC_OPEN_REPLY_SIZE + 4 + (prefetch_size < RC_LIMIT_MAX_PREFETCH ? prefetch_size : 0);
-	uint8_t reply[reply_size];	/* a thread's stack may be small: no more of it than was asked for */
-	struct rc_exchange x = { .operation = RC_OP_OPEN, .interruptible = true, .reply = reply,
-				 .reply_size = reply_size };
+	uint8_t least[RC_OPEN_REPLY_SIZE + 4];
+	struct rc_exchange x = { .operation = RC_OP_OPEN, .interruptible = true,
+				 .reply = room_size ? room : least, .reply_size = room_size ? room_size : sizeof least };
 	struct request q;
 	struct rc_reader r;
 	struct rc_blob data;
@@ -88,30 +87,26 @@ int rc_call_open(struct rc_location at, int flags, unsigned mode, uint64_t resol
 
 	if (wire_resolve < 0)
 		return (int)wire_resolve;
-	if (prefetch_size >= RC_LIMIT_MAX_PREFETCH)
-		return -EINVAL;
 	begin_at(&q, at);
 	rc_put_u32(&q.w, (uint32_t)rc_open_flags_to_wire(flags));
 	rc_put_u32(&q.w, mode);
 	rc_put_u32(&q.w, (uint32_t)wire_resolve);
-	rc_put_u32(&q.w, (uint32_t)prefetch_size);
+	rc_put_u32(&q.w, (uint32_t)(x.reply_size - sizeof least));
 	add_path(&q, at);
 	x.request = parts_of(&q);
 	x.request_count = q.count;
 	result = rc_exchange(&x);
 	if (result)
 		return result;
-	r = (struct rc_reader){ .at = reply, .end = reply + x.reply_length };
+	r = (struct rc_reader){ .at = x.reply, .end = (uint8_t *)x.reply + x.reply_length };
 	opened->handle = rc_get_u64(&r);
 	opened->kind = rc_get_u32(&r);
 	rc_get_stat(&r, &opened->stat);
+	opened->stat.mask = rc_statx_mask_from_wire(opened->stat.mask);
 	data = rc_get_blob(&r);
+	opened->data = data.bytes;
 	opened->prefetched = data.length;
-	if (r.failed || data.length > prefetch_size)
-		return -EPROTO;
-	if (data.length)
-		memcpy(prefetch, data.bytes, data.length);
-	return 0;
+	return r.failed ? -EPROTO : 0;
 }
 
 void rc_call_close(uint64_t handle)

@@ -27,7 +27,8 @@ struct rc_opened {
 	uint64_t handle;
 	uint32_t kind;			/* RC_KIND_* */
 	struct rc_stat stat;
-	size_t prefetched;		/* bytes that came into `prefetch` */
+	const uint8_t *data;		/* of the file, from its start, in the room given */
+	size_t prefetched;		/* how much of it */
 };
 
 struct rc_location {
@@ -35,8 +36,10 @@ struct rc_location {
 	const char *path;
 };
 
-int rc_call_open(struct rc_location at, int flags, unsigned mode, uint64_t resolve,
-		 void *prefetch, size_t prefetch_size, struct rc_opened *opened);
+/* `room` holds the whole reply where the file's content is wanted with it: RC_OPEN_ROOM bytes, or none (NULL, 0). */
+#define RC_OPEN_ROOM (RC_OPEN_REPLY_SIZE + 4 + RC_LIMIT_MAX_PREFETCH)
+int rc_call_open(struct rc_location at, int flags, unsigned mode, uint64_t resolve, void *room, size_t room_size,
+		 struct rc_opened *opened);
 void rc_call_close(uint64_t handle);				/* one-way */
 void rc_call_share(const uint64_t *handles, size_t count);	/* one-way */
 ssize_t rc_call_read(uint64_t handle, const struct iovec *into, int count);

@@ -96,6 +96,33 @@ static void unlock_offset(int own)
 
 /* ---------------------------------------------------------------------------------------------- functions */
 
+void rc_description_opened(struct rc_description *d, const struct rc_opened *opened, struct rc_prefetch *slot)
+{
+	d->size = d->kind == RC_KIND_POSITIONED ? (int64_t)opened->stat.size : -1;
+	d->prefetch = slot && rc_prefetch_keep(slot, opened) ? slot : NULL;
+}
+
+void rc_description_release(struct rc_description *d)
+{
+	rc_prefetch_end(d->prefetch);
+	d->prefetch = NULL;
+	rc_stream_end(&d->sequence);
+}
+
+static ssize_t fetch(struct rc_description *d, bool held, const struct iovec *into, int count, int64_t offset)
+{
+	ssize_t got = rc_prefetch_read(d->prefetch, d->handle, into, count, offset);
+
+	if (got == -EAGAIN && held)
+		got = rc_stream_read(&d->sequence, d->handle, into, count, offset, d->size);
+	if (got != -EAGAIN)
+		return got;
+	got = rc_call_pread(d->handle, into, count, offset);
+	if (held)
+		rc_stream_note(&d->sequence, offset, got);
+	return got;
+}
+
 /* A regular file: the placeholder's own offset says where, and moves on by what was read. */
 static ssize_t read_positioned(struct rc_description *d, int fd, const struct iovec *into, int count)
 {
@@ -106,7 +133,7 @@ static ssize_t read_positioned(struct rc_description *d, int fd, const struct io
 
 	for (;;) {
 		offset = rc_sys_lseek(fd, 0, SEEK_CUR);
-		got = offset < 0 ? (ssize_t)offset : rc_call_pread(d->handle, into, count, offset);
+		got = offset < 0 ? (ssize_t)offset : fetch(d, held, into, count, offset);
 		if (got <= 0)
 			break;
 		at = rc_sys_lseek(fd, got, SEEK_CUR);
@@ -151,7 +178,7 @@ ssize_t rc_description_pread(struct rc_description *d, int fd, const struct iove
 		return length;
 	if (bad)
 		return bad;
-	return length ? rc_call_pread(d->handle, into, count, offset) : 0;
+	return length ? fetch(d, false, into, count, offset) : 0;
 }
 
 int64_t rc_description_lseek(struct rc_description *d, int fd, int64_t offset, int whence)
@@ -177,6 +204,8 @@ int64_t rc_description_lseek(struct rc_description *d, int fd, int64_t offset, i
 int rc_description_fstat(struct rc_description *d, int fd, unsigned mask, struct rc_stat *stat)
 {
 	(void)fd;
+	if (rc_prefetch_stat(d->prefetch, d->handle, mask, stat))
+		return 0;
 	return rc_call_fstat(d->handle, mask, stat);
 }
 

@@ -16,6 +16,8 @@
 #include <sys/uio.h>
 
 #include "calls.h"
+#include "prefetch.h"
+#include "stream.h"
 
 struct rc_description {
 	uint64_t handle;
@@ -25,10 +27,18 @@ struct rc_description {
 	bool shared;			/* another process may hold it: we never CLOSE it */
 	uint32_t references;		/* entries of fdtable.c that point here */
 	bool filled;			/* the memfd holds the file's content */
+	int64_t size;			/* when it was opened; -1: not known */
+	struct rc_prefetch *prefetch;	/* what OPEN brought; NULL: nothing */
+	struct rc_sequence sequence;	/* of reads: for who has `lock` */
 	uint32_t lock;			/* futex word: 0, or the thread id of the reader */
 	uint32_t slot;			/* fdtable.c's: whether the slot is in use (a 32-bit machine may lack
 					 * wider atomic words) */
 };
+
+/* Takes what OPEN brought (slot: NULL or from rc_prefetch_begin). */
+void rc_description_opened(struct rc_description *d, const struct rc_opened *opened, struct rc_prefetch *slot);
+/* Its last descriptor here is gone. */
+void rc_description_release(struct rc_description *d);
 
 ssize_t rc_description_read(struct rc_description *d, int fd, const struct iovec *into, int count);
 ssize_t rc_description_pread(struct rc_description *d, int fd, const struct iovec *into, int count, int64_t offset);

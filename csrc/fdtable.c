@@ -96,6 +96,10 @@ static struct rc_description *make(const struct rc_placeholder *p, bool shared)
 		d->shared = shared;
 		d->references = 0;
 		d->lock = 0;
+		d->filled = false;
+		d->size = -1;
+		d->prefetch = NULL;
+		d->sequence = (struct rc_sequence){ 0 };
 		d->ino = p->ino;
 		__atomic_store_n(&d->slot, LIVE, __ATOMIC_SEQ_CST);
 		raise_used(at + 1);
@@ -112,6 +116,7 @@ static void drop_reference(struct rc_description *d)
 		return;
 	if (!d->shared)
 		atomic_fetch_sub(&unshared, 1);
+	rc_description_release(d);
 	__atomic_store_n(&d->slot, FREE, __ATOMIC_SEQ_CST);
 }
 
@@ -275,8 +280,10 @@ void rc_fdtable_after_fork(void)
 	unsigned used = atomic_load(&slots_used);
 
 	atomic_store(&owner, rc_sys_getpid());
+	rc_stream_after_fork();
 	for (unsigned i = 0; i < used; i++) {
 		slots[i].lock = 0;
+		slots[i].sequence.stream = NULL;
 		slots[i].shared = true;		/* also what another thread opened while we forked */
 	}
 	atomic_store(&unshared, 0);

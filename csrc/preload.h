@@ -128,8 +128,6 @@ int rc_refuse_path(const char *call, const struct rc_target *t, int error);
 /* ----------------------------------------------------------------------- files: preload.c, preload_file.c */
 
 int rc_remote_open(const struct rc_target *t, int flags, unsigned mode, uint64_t resolve);
-/* A descriptor for a handle that the server has just given; closes the handle where none can be had. */
-int rc_remote_adopt(const struct rc_opened *opened, int flags);
 /* A read can be a thread's end by cancellation in libc's own call only: where there are no threads, ours will do. */
 bool rc_single_threaded(void);
 ssize_t rc_remote_read(struct rc_description *d, int fd, void *buffer, size_t count);

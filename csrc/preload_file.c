@@ -23,34 +23,43 @@
 
 /* ---------------------------------------------------------------------------------------------------- open */
 
-int rc_remote_adopt(const struct rc_opened *opened, int flags)
+/* A descriptor for a handle that the server has just given (`slot`: what came with it); closes the handle where none can be had. */
+static int adopt(const struct rc_opened *opened, int flags, struct rc_prefetch *slot)
 {
 	struct rc_placeholder made;
 	int fd = rc_placeholder_create(opened->handle, opened->kind, flags, rc_config.fd_shift, &made);
 
+	if (fd >= 0 && rc_fdtable_insert(fd, &made) < 0) {
+		rc_sys_close(fd);
+		fd = -ENFILE;
+	}
 	if (fd < 0) {
+		rc_prefetch_end(slot);
 		rc_call_close(opened->handle);
 		return fd;
 	}
-	if (rc_fdtable_insert(fd, &made) < 0) {
-		rc_sys_close(fd);
-		rc_call_close(opened->handle);
-		return -ENFILE;
-	}
+	rc_description_opened(rc_fdtable_get(fd), opened, slot);
 	return fd;
 }
 
 int rc_remote_open(const struct rc_target *t, int flags, unsigned mode, uint64_t resolve)
 {
+	struct rc_prefetch *slot = NULL;
 	struct rc_opened opened;
+	void *room = NULL;
+	size_t size = 0;
 	int result;
 
 	rc_debug("open() on remote file %s", t->given);
-	result = rc_call_open(t->at, flags, mode, resolve, NULL, 0, &opened);
+	if (!(flags & (O_ACCMODE | O_PATH | O_DIRECTORY)))
+		slot = rc_prefetch_begin(&room, &size);
+	result = rc_call_open(t->at, flags, mode, resolve, room, size, &opened);
+	if (result)
+		rc_prefetch_end(slot);
 	if (!result && opened.kind == RC_KIND_DIRECTORY && t->at.directory == RC_NO_HANDLE)
 		rc_attributes_opened(opened.handle, t->at.path);
 	if (!result)
-		result = rc_remote_adopt(&opened, flags);
+		result = adopt(&opened, flags, slot);
 	if (result < 0)
 		rc_debug("failed opening %s: %s", t->given, rc_errno_name(-result));
 	else

@@ -133,29 +133,38 @@ enum { LARGE = 0100000 };
 #endif
 
 /* Puts a placeholder for what was opened into the program. */
-static int64_t adopt(struct rc_notice *notice, const struct rc_opened *opened, int flags)
+static int64_t adopt(struct rc_notice *notice, const struct rc_opened *opened, int flags, struct rc_prefetch *slot)
 {
+	struct rc_description *d;
 	struct rc_placeholder made;
 	/* A descriptor with O_PATH can't be put into another process; the placeholder's kind says the same. */
 	int fd = rc_placeholder_create(opened->handle, opened->kind, (flags & ~O_PATH) | O_CLOEXEC, 1, &made);
 
-	if (fd < 0 || !rc_descriptions_get(fd)) {
+	d = fd < 0 ? NULL : rc_descriptions_get(fd);
+	if (!d) {
+		rc_prefetch_end(slot);
 		rc_call_close(opened->handle);
 		if (fd >= 0)
 			close(fd);
 		return fd < 0 ? fd : -ENFILE;
 	}
+	rc_description_opened(d, opened, slot);
 	return rc_notice_add(notice, fd, -1, flags & O_CLOEXEC);
 }
 
 static int64_t open_place(struct rc_notice *notice, const struct rc_place *place, int flags, unsigned mode,
 			  uint64_t resolve)
 {
+	struct rc_prefetch *slot = NULL;
 	struct rc_opened opened;
+	void *room = NULL;
+	size_t size = 0;
 	int64_t result;
 
 	rc_debug("open() on remote file %s", place->given);
-	result = rc_call_open(place->at, flags & ~LARGE, mode, resolve, NULL, 0, &opened);
+	if (!(flags & (O_ACCMODE | O_PATH | O_DIRECTORY)))
+		slot = rc_prefetch_begin(&room, &size);
+	result = rc_call_open(place->at, flags & ~LARGE, mode, resolve, room, size, &opened);
 	if (!result && notice->abi->narrow && !(flags & LARGE) && S_ISREG(opened.stat.mode) &&
 	    opened.stat.size > INT32_MAX) {
 		rc_call_close(opened.handle);
@@ -164,7 +173,9 @@ static int64_t open_place(struct rc_notice *notice, const struct rc_place *place
 	if (!result && opened.kind == RC_KIND_DIRECTORY && place->at.directory == RC_NO_HANDLE)
 		rc_attributes_opened(opened.handle, place->at.path);
 	if (!result)
-		result = adopt(notice, &opened, flags);
+		result = adopt(notice, &opened, flags, slot);
+	else
+		rc_prefetch_end(slot);
 	if (result < 0)
 		rc_debug("failed opening %s: %s", place->given, rc_errno_name((int)-result));
 	else

@@ -276,7 +276,7 @@ static struct rc_description *insert(const struct rc_placeholder *p)
 		return NULL;
 	e->description = (struct rc_description){
 		.handle = ours ? p->handle : RC_NO_HANDLE, .kind = p->kind, .ino = p->ino,
-		.dev_major = p->dev_major, .dev_minor = p->dev_minor,
+		.dev_major = p->dev_major, .dev_minor = p->dev_minor, .size = -1,
 		/* The preload library reads it too, in processes of its own. */
 		.shared = rc_supervise_preloaded,
 	};
@@ -316,6 +316,7 @@ void rc_descriptions_drop(uint64_t ino)
 		if ((*at)->description.ino == ino) {
 			gone = *at;
 			*at = gone->next;
+			rc_description_release(&gone->description);
 			free(gone);
 			atomic_fetch_sub(&known_count, 1);
 			break;

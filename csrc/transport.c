@@ -626,6 +626,79 @@ int rc_send_one_way(uint16_t operation, const struct iovec *request, int count)
 	return try_once(&x, true, false, &broken);
 }
 
+/* -------------------------------------------------------------------------------------------------- lines */
+
+int rc_line_take(struct connection **line)
+{
+	struct connection spare = { .fd = -1 }, *c;
+	struct rc_server_info info;
+	uint8_t hello[HELLO_BYTES];
+	bool refused;
+	int result = check_out(&c, &spare, false);
+
+	if (result)
+		return result;
+	if (c == &spare) {		/* the pool is used up, or this is a vfork child */
+		hang_up(c);
+		return -EMFILE;
+	}
+	if (!c->greeted) {
+		struct iovec part = { hello, put_hello(hello, sizeof hello) };
+
+		result = send_parts(c->fd, &part, 1);
+		if (!result)
+			result = read_greeting(c, &info, &refused);
+	}
+	if (result)
+		check_in(c, NULL, false);
+	*line = c;
+	return result;
+}
+
+uint32_t rc_line_put(struct connection *line, struct rc_writer *w, uint16_t operation, uint32_t length)
+{
+	struct rc_header header = { .length = length, .operation = operation, .request_id = line->request_id += 2 };
+
+	rc_put_header(w, &header);
+	return header.request_id;
+}
+
+int rc_line_send(struct connection *line, const void *frames, size_t size)
+{
+	struct iovec part = { (void *)frames, size };
+
+	return send_parts(line->fd, &part, 1);
+}
+
+int rc_line_header(struct connection *line, struct rc_header *header)
+{
+	uint8_t bytes[RC_HEADER_SIZE];
+	struct rc_reader r = { .at = bytes, .end = bytes + sizeof bytes };
+	int bad = receive(line->fd, bytes, sizeof bytes, false);
+
+	if (!bad)
+		*header = rc_get_header(&r);
+	return bad;
+}
+
+ssize_t rc_line_receive(struct connection *line, const struct iovec *into, int parts)
+{
+	struct msghdr message = { .msg_iov = (struct iovec *)into, .msg_iovlen = (size_t)parts };
+	ssize_t got;
+
+	do
+		got = rc_sys_recvmsg(line->fd, &message, MSG_WAITALL);
+	while (got == -EINTR);
+	if (got > 0)
+		atomic_fetch_add_explicit(&rc_counters.bytes_in, (size_t)got, memory_order_relaxed);
+	return got > 0 ? got : got == 0 ? -ECONNRESET : got == -EAGAIN ? -ETIMEDOUT : got;
+}
+
+void rc_line_give_back(struct connection *line, bool usable)
+{
+	check_in(line, NULL, usable);
+}
+
 int rc_hello(struct rc_server_info *info, char *problem, size_t size)
 {
 	struct connection c = { .fd = -1 };

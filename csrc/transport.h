@@ -16,6 +16,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "wire.h"
+
 /* One request and what comes back.  The request's bytes are `request`; the reply's payload goes to `reply` (at most
  * reply_size bytes; more is an error, EPROTO), except that with `data` the payload must be one Blob, whose bytes go
  * straight into those buffers (fewer than they hold is fine, more is EPROTO). */
@@ -41,6 +43,21 @@ int rc_exchange(struct rc_exchange *exchange);
 
 /* Sends a request that has no reply.  0 or -errno. */
 int rc_send_one_way(uint16_t operation, const struct iovec *request, int count);
+
+/* A connection of its own, for requests that are sent ahead of their replies' use (stream.c).  All but take: only by whoever has the
+ * line, one thread at a time; -errno, after which the line is only good for being given back unusable. */
+struct connection;
+int rc_line_take(struct connection **line);
+/* `frames`: requests with rc_line_put's headers, all at once. */
+int rc_line_send(struct connection *line, const void *frames, size_t size);
+/* The header of the next request of `length` bytes of payload: its id. */
+uint32_t rc_line_put(struct connection *line, struct rc_writer *w, uint16_t operation, uint32_t length);
+/* The next reply's header. */
+int rc_line_header(struct connection *line, struct rc_header *header);
+/* At most count bytes into buffers that may be the program's: how many came (> 0), or -errno; EFAULT takes nothing away. */
+ssize_t rc_line_receive(struct connection *line, const struct iovec *into, int parts);
+/* usable: every reply has been taken. */
+void rc_line_give_back(struct connection *line, bool usable);
 
 /* Finds the server's address from rc_config.server; call it once, before anything else.  0 or -errno, and then every call
  * returns that. */

@@ -376,11 +376,24 @@ def _opened(session: Any, request: Any, fd: int) -> Any:
     return _issued(session, request, fd, kind, st)
 
 
+def _prefetched(fd: int, size: int, most: int) -> bytes:
+    """The whole file where it's no longer than `most` bytes and in memory; else nothing."""
+    if not 0 < size <= min(most, protocol.LIMITS["MAX_PREFETCH"]):
+        return b""
+    buffer = bytearray(size)
+    try:
+        got = os.preadv(fd, [buffer], 0, os.RWF_NOWAIT)
+    except OSError as error:
+        # tmpfs has no RWF_NOWAIT, and nothing to wait for.
+        got = os.preadv(fd, [buffer], 0) if error.errno == errno.EOPNOTSUPP else 0
+    return bytes(buffer[:got])
+
+
 def _issued(session: Any, request: Any, fd: int, kind: int, st: Tuple[int, ...]) -> Tuple:
     data = b""
     try:
-        if request.prefetch and kind == protocol.HANDLE_KINDS["KIND_POSITIONED"] and not request.flags & 3:
-            data = os.pread(fd, min(request.prefetch, protocol.LIMITS["MAX_PREFETCH"]), 0)
+        if kind == protocol.HANDLE_KINDS["KIND_POSITIONED"] and not request.flags & 3:
+            data = _prefetched(fd, st[protocol.STAT_SIZE_INDEX], request.prefetch)
         number = session.add_handle(Handle(fd, kind, request.flags, session.client))
     except BaseException:
         os.close(fd)

@@ -423,6 +423,7 @@ class ProtocolError(Exception):
 
 HEADER = Codec(Header, "Header")
 STAT = Codec(Stat, "Stat")
+STAT_SIZE_INDEX = [field.name for field in Stat.subcons].index("size")
 DIRECTORY_ENTRY = Codec(DirectoryEntry, "DirectoryEntry")
 WATCH_EVENT = Codec(WatchEvent, "WatchEvent")
 

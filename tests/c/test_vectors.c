@@ -206,11 +206,11 @@ static bool play(unsigned operation, struct rc_reader *r)
 		resolve = bits_here(resolves, COUNT(resolves), rc_get_u32(r));
 		count = rc_get_u32(r);
 		at.path = text(r);
-		rc_call_open(at, rc_open_flags_from_wire(flags), mode, resolve, buffer, count, &opened);
+		rc_call_open(at, rc_open_flags_from_wire(flags), mode, resolve, buffer, RC_OPEN_REPLY_SIZE + 4 + count, &opened);
 		put(opened.handle, 8);
 		put(opened.kind, 4);
 		put_stat(&opened.stat);
-		put_blob(buffer, opened.prefetched);
+		put_blob(opened.data, opened.prefetched);
 		return true;
 	}
 	case RC_OP_CLOSE:

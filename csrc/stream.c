@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+#include "stream.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "config.h"
+#include "protocol.h"
+#include "sys.h"
+#include "transport.h"
+#include "wire.h"
+
+/* A window of at most 32 MiB for each description, in requests of CHUNK bytes; STREAMS of them share what the pool of connections
+ * can spare. */
+enum { CHUNK = 512 * 1024, MOST = 64, FIRST = 2, STREAMS = 24, FIRST_RUN = 2, LONGEST_RUN = 64 };
+
+struct request {
+	uint32_t id, length;
+	int64_t offset;
+	uint64_t asked_ms;
+};
+
+struct rc_stream {
+	_Atomic int taken;
+	struct connection *line;
+	uint64_t handle;
+	int64_t position;		/* of the next byte to come out */
+	int64_t ahead;			/* of the next request */
+	struct request requests[MOST];	/* a ring, in the order sent */
+	unsigned first, count, window;
+	uint32_t left;			/* of the reply that is coming in; 0: its header is still to come */
+	bool ending;			/* a reply was short: the file ends there */
+};
+
+static struct rc_stream *streams;
+
+static uint64_t now_ms(void)
+{
+	return rc_sys_monotonic_ns() / 1000000;
+}
+
+static struct rc_stream *take(void)
+{
+	if (!streams) {
+		struct rc_stream *made = rc_sys_map(STREAMS * sizeof *streams);
+
+		if (!made)
+			return NULL;
+		if (!__sync_bool_compare_and_swap(&streams, NULL, made))
+			RC_SYS(SYS_munmap, made, STREAMS * sizeof *streams, 0, 0, 0, 0);
+	}
+	for (int i = 0; i < STREAMS; i++) {
+		int free = 0;
+
+		if (atomic_compare_exchange_strong(&streams[i].taken, &free, 1))
+			return &streams[i];
+	}
+	return NULL;
+}
+
+void rc_stream_end(struct rc_sequence *sequence)
+{
+	struct rc_stream *s = sequence->stream;
+
+	if (!s)
+		return;
+	sequence->stream = NULL;
+	rc_line_give_back(s->line, !s->count && !s->left);
+	atomic_store(&s->taken, 0);
+}
+
+void rc_stream_after_fork(void)
+{
+	for (int i = 0; streams && i < STREAMS; i++)
+		atomic_store(&streams[i].taken, 0);
+}
+
+static bool start(struct rc_sequence *sequence, uint64_t handle, int64_t offset)
+{
+	struct rc_stream *s = take();
+
+	if (!s)
+		return false;
+	if (rc_line_take(&s->line) < 0) {
+		atomic_store(&s->taken, 0);
+		return false;
+	}
+	s->handle = handle;
+	s->position = s->ahead = offset;
+	s->first = s->count = s->left = 0;
+	s->window = FIRST;
+	s->ending = false;
+	sequence->stream = s;
+	return true;
+}
+
+/* Sends requests until the window is full.  What lies past the end of the file as it was is asked for no further than once. */
+static int ask_ahead(struct rc_stream *s, int64_t size)
+{
+	enum { FRAME = RC_HEADER_SIZE + RC_PREAD_REQUEST_SIZE };
+	uint8_t frames[MOST * FRAME];
+	struct rc_writer w = { .at = frames, .end = frames + sizeof frames };
+	uint64_t now = now_ms();
+
+	while (s->count < s->window && !s->ending && (size < 0 || s->ahead < size || !s->count)) {
+		struct request *q = &s->requests[(s->first + s->count) % MOST];
+
+		*q = (struct request){ .length = CHUNK, .offset = s->ahead, .asked_ms = now };
+		if (size > s->ahead && size - s->ahead < CHUNK)
+			q->length = (uint32_t)(size - s->ahead);
+		q->id = rc_line_put(s->line, &w, RC_OP_PREAD, RC_PREAD_REQUEST_SIZE);
+		rc_put_u64(&w, s->handle);
+		rc_put_u64(&w, (uint64_t)q->offset);
+		rc_put_u32(&w, q->length);
+		s->ahead += q->length;
+		s->count++;
+		if (size >= 0 && s->ahead >= size)
+			break;
+	}
+	return w.at == frames ? 0 : rc_line_send(s->line, frames, (size_t)(w.at - frames));
+}
+
+/* The header of the oldest request's reply.  -EAGAIN where the stream is of no more use. */
+static int next_reply(struct rc_stream *s)
+{
+	struct request *q = &s->requests[s->first];
+	uint8_t bytes[4];
+	struct iovec part = { bytes, sizeof bytes };
+	struct rc_reader r = { .at = bytes, .end = bytes + sizeof bytes };
+	struct rc_header header;
+
+	/* What is in the socket for longer than data may be kept is not used. */
+	if (now_ms() - q->asked_ms > (uint64_t)rc_config.max_stale_ms)
+		return -EAGAIN;
+	/* Replies that overtook one another, an error: asked for plainly, it will be what it is. */
+	if (rc_line_header(s->line, &header) < 0 || header.operation != RC_OP_PREAD || header.request_id != q->id ||
+	    header.error || rc_line_receive(s->line, &part, 1) != sizeof bytes)
+		return -EAGAIN;
+	s->left = rc_get_u32(&r);
+	if (header.length != (uint64_t)s->left + 4 || s->left > q->length)
+		return -EAGAIN;
+	if (s->left < q->length)
+		s->ending = true;
+	s->first = (s->first + 1) % MOST;
+	s->count--;
+	if (s->window < MOST)
+		s->window++;		/* doubles with each window's worth that has been used */
+	return 0;
+}
+
+/* At most `want` bytes, from byte `skip` of the buffers on, as iovecs. */
+static int slice(const struct iovec *from, int count, size_t skip, size_t want, struct iovec *to, int most)
+{
+	int made = 0;
+
+	for (int i = 0; i < count && want && made < most; i++) {
+		size_t take;
+
+		if (skip >= from[i].iov_len) {
+			skip -= from[i].iov_len;
+			continue;
+		}
+		take = from[i].iov_len - skip < want ? from[i].iov_len - skip : want;
+		to[made++] = (struct iovec){ (char *)from[i].iov_base + skip, take };
+		want -= take;
+		skip = 0;
+	}
+	return made;
+}
+
+static ssize_t take_out(struct rc_stream *s, const struct iovec *into, int count, int64_t size)
+{
+	size_t done = 0, want = 0;
+
+	for (int i = 0; i < count; i++)
+		want += into[i].iov_len;
+	while (done < want) {
+		struct iovec parts[8];
+		ssize_t got;
+
+		if (!s->left) {
+			if (s->ending && !s->count)
+				break;
+			if (s->count <= s->window / 2 && ask_ahead(s, size) < 0)
+				return done ? (ssize_t)done : -EAGAIN;
+			if (!s->count || next_reply(s) < 0)
+				return done ? (ssize_t)done : -EAGAIN;
+			if (!s->left)
+				break;
+		}
+		got = rc_line_receive(s->line, parts, slice(into, count, done, want - done < s->left ? want - done : s->left,
+							    parts, 8));
+		if (got < 0)
+			return done ? (ssize_t)done : got == -EFAULT ? got : -EAGAIN;
+		done += (size_t)got;
+		s->left -= (uint32_t)got;
+		s->position += got;
+	}
+	return (ssize_t)done;
+}
+
+ssize_t rc_stream_read(struct rc_sequence *sequence, uint64_t handle, const struct iovec *into, int count, int64_t offset,
+		       int64_t size)
+{
+	struct rc_stream *s = sequence->stream;
+	ssize_t got;
+
+	if (!rc_config.max_stale_ms)
+		return -EAGAIN;
+	if (s && s->position != offset) {	/* it was for nothing, or for less than it brought */
+		rc_stream_end(sequence);
+		sequence->wanted = sequence->wanted < LONGEST_RUN ? 4 * sequence->wanted : LONGEST_RUN;
+		sequence->run = 0;
+		return -EAGAIN;
+	}
+	if (!s) {
+		if (!sequence->wanted)
+			sequence->wanted = FIRST_RUN;
+		if (offset != sequence->next || sequence->run < sequence->wanted || (size >= 0 && offset >= size) ||
+		    !start(sequence, handle, offset))
+			return -EAGAIN;
+		s = sequence->stream;
+	}
+	got = take_out(s, into, count, size);
+	if (got == -EAGAIN || (got >= 0 && s->ending && !s->count && !s->left)) {
+		sequence->stream = NULL;
+		rc_line_give_back(s->line, got >= 0);
+		atomic_store(&s->taken, 0);
+		sequence->run = 0;
+	}
+	return got;
+}
+
+void rc_stream_note(struct rc_sequence *sequence, int64_t offset, ssize_t got)
+{
+	if (got <= 0)
+		return;
+	sequence->run = offset == sequence->next ? sequence->run + 1 : 1;
+	sequence->next = offset + got;
+}
