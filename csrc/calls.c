@@ -392,6 +392,7 @@ bool rc_next_entry(struct rc_entries *entries, struct rc_entry *entry)
 	entry->ino = rc_get_u64(r);
 	entry->offset = (int64_t)rc_get_u64(r);
 	entry->type = rc_get_u32(r);
+	entry->flags = rc_get_u32(r);
 	name = rc_get_blob(r);
 	stat = rc_get_blob(r);
 	entry->name = (const char *)name.bytes;

@@ -57,6 +57,7 @@ struct rc_entry {
 	uint64_t ino;
 	int64_t offset;
 	uint32_t type;			/* DT_* */
+	uint32_t flags;			/* RC_ENTRY_* */
 	const char *name;		/* not NUL-terminated */
 	size_t name_length;
 	bool has_stat;

@@ -21,6 +21,7 @@ static struct kept {
 	uint64_t handle;
 	uint32_t fetched_ms;
 	char name[NAME];
+	bool no_xattrs;
 	struct rc_stat stat;
 } *kept;
 
@@ -87,10 +88,11 @@ static void keep(uint64_t handle, const struct rc_entry *entry, uint32_t at_ms)
 	memcpy(row->name, entry->name, entry->name_length);
 	row->name[entry->name_length] = '\0';
 	row->stat = entry->stat;
+	row->no_xattrs = entry->flags & RC_ENTRY_NO_XATTRS;
 	atomic_store(&row->sequence, before + 2);
 }
 
-static bool recall(uint64_t handle, const char *name, struct rc_stat *stat)
+static bool recall(uint64_t handle, const char *name, struct rc_stat *stat, bool *no_xattrs)
 {
 	size_t length = strlen(name);
 	uint32_t at = hash(handle, name, length);
@@ -101,8 +103,10 @@ static bool recall(uint64_t handle, const char *name, struct rc_stat *stat)
 		bool same = !(before & 1) && is_of(row, handle, name, length) &&
 			    now_ms() - row->fetched_ms <= (uint32_t)rc_config.max_stale_ms;
 
-		if (same)
+		if (same) {
 			*stat = row->stat;
+			*no_xattrs = row->no_xattrs;
+		}
 		atomic_thread_fence(memory_order_acquire);
 		if (same && atomic_load(&row->sequence) == before)
 			return true;
@@ -186,7 +190,7 @@ static void was_useful(uint64_t handle)
 	atomic_fetch_add(&used, 1);
 }
 
-bool rc_attributes_lookup(struct rc_location at, bool follow, unsigned mask, struct rc_stat *stat)
+static bool look_up(struct rc_location at, bool follow, struct rc_stat *stat, bool *no_xattrs)
 {
 	const char *name = at.path, *slash = strrchr(name, '/');
 	uint64_t handle = at.directory;
@@ -200,19 +204,37 @@ bool rc_attributes_lookup(struct rc_location at, bool follow, unsigned mask, str
 	} else if (slash) {
 		return false;
 	}
-	if (!handle || !*name || !strcmp(name, ".") || !strcmp(name, "..") || (mask & ~(unsigned)WANTED))
+	if (!handle || !*name || !strcmp(name, ".") || !strcmp(name, ".."))
 		return false;
 	if (handle == atomic_load(&last_plain))
 		atomic_store(&wanted, 1);
-	found = recall(handle, name, stat);
+	found = recall(handle, name, stat, no_xattrs);
 	if (!found && rc_config.max_stale_ms) {
 		missed(handle);
-		found = recall(handle, name, stat);
+		found = recall(handle, name, stat, no_xattrs);
 	}
 	if (!found || (follow && S_ISLNK(stat->mode)))
 		return false;
 	was_useful(handle);
 	return true;
+}
+
+bool rc_attributes_lookup(struct rc_location at, bool follow, unsigned mask, struct rc_stat *stat)
+{
+	bool no_xattrs;
+
+	return !(mask & ~(unsigned)WANTED) && look_up(at, follow, stat, &no_xattrs);
+}
+
+bool rc_attributes_no_xattrs(struct rc_location at, bool follow, const char *name)
+{
+	static const char *const spaces[] = { "security.", "system.posix_acl_", "trusted.", "user." };
+	struct rc_stat stat;
+	bool no_xattrs = false, known = !name;
+
+	for (size_t i = 0; !known && i < sizeof spaces / sizeof *spaces; i++)
+		known = !strncmp(name, spaces[i], strlen(spaces[i]));
+	return known && look_up(at, follow, &stat, &no_xattrs) && no_xattrs && !S_ISLNK(stat.mode);
 }
 
 /* ---------------------------------------------------------------------------------------------- entries */

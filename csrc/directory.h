@@ -35,5 +35,7 @@ void rc_directory_free(struct rc_directory *directory);
 void rc_attributes_opened(uint64_t handle, const char *server_path);
 /* Attributes of a path that a readdir brought lately.  Only what lstat would say. */
 bool rc_attributes_lookup(struct rc_location at, bool follow, unsigned mask, struct rc_stat *stat);
+/* Whether it brought that the file has no extended attribute of that name (NULL: none at all). */
+bool rc_attributes_no_xattrs(struct rc_location at, bool follow, const char *name);
 
 #endif

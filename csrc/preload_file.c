@@ -328,6 +328,8 @@ static ssize_t get_xattr(struct rc_location at, int flags, const char *name, voi
 
 	if (length <= 0)		/* what getxattr(2) says of a name that is empty or too long */
 		return length == -EFAULT ? -EFAULT : -ERANGE;
+	if (!(flags & AT_EMPTY_PATH) && rc_attributes_no_xattrs(at, !(flags & AT_SYMLINK_NOFOLLOW), copy))
+		return -ENODATA;
 	return hand_over(rc_call_getxattr(at, flags, copy, got, room), got, value, size);
 }
 
@@ -336,6 +338,8 @@ static ssize_t list_xattr(struct rc_location at, int flags, char *names, size_t 
 	size_t room = size < RC_LIMIT_MAX_XATTR ? size : RC_LIMIT_MAX_XATTR;
 	char got[room + 1];
 
+	if (!(flags & AT_EMPTY_PATH) && rc_attributes_no_xattrs(at, !(flags & AT_SYMLINK_NOFOLLOW), NULL))
+		return 0;
 	return hand_over(rc_call_listxattr(at, flags, got, room), got, names, size);
 }
 

@@ -39,6 +39,8 @@
 #define RC_KIND_PATH 4u
 #define RC_KIND_WATCH 5u
 
+#define RC_ENTRY_NO_XATTRS 1u
+
 #define RC_LOCK_TYPE_F_RDLCK 0u
 #define RC_LOCK_TYPE_F_WRLCK 1u
 #define RC_LOCK_TYPE_F_UNLCK 2u
@@ -169,10 +171,11 @@
 #define RC_STAT_dio_mem_align 136u
 #define RC_STAT_dio_offset_align 140u
 #define RC_STAT_subvol 144u
-#define RC_DIRECTORY_ENTRY_SIZE 20u
+#define RC_DIRECTORY_ENTRY_SIZE 24u
 #define RC_DIRECTORY_ENTRY_ino 0u
 #define RC_DIRECTORY_ENTRY_offset 8u
 #define RC_DIRECTORY_ENTRY_type 16u
+#define RC_DIRECTORY_ENTRY_flags 20u
 #define RC_WATCH_EVENT_SIZE 12u
 #define RC_WATCH_EVENT_wd 0u
 #define RC_WATCH_EVENT_mask 4u

@@ -338,6 +338,8 @@ static int64_t get_value(struct rc_notice *notice, struct rc_location at, int fl
 
 	if (bad)
 		return bad;
+	if (!(flags & AT_EMPTY_PATH) && rc_attributes_no_xattrs(at, !(flags & AT_SYMLINK_NOFOLLOW), x->name))
+		return -ENODATA;
 	x->size = (size_t)a[2] < sizeof x->value ? (size_t)a[2] : sizeof x->value;
 	length = rc_call_getxattr(at, flags, x->name, x->value, x->size);
 	return length <= 0 || !x->size ? length : rc_target_put(notice, (uint64_t)a[1], x->value, (size_t)length);
@@ -348,6 +350,8 @@ static int64_t get_names(struct rc_notice *notice, struct rc_location at, int fl
 	struct xattr *x = notice->memory;
 	ssize_t length;
 
+	if (!(flags & AT_EMPTY_PATH) && rc_attributes_no_xattrs(at, !(flags & AT_SYMLINK_NOFOLLOW), NULL))
+		return 0;
 	x->size = (size_t)a[1] < sizeof x->value ? (size_t)a[1] : sizeof x->value;
 	length = rc_call_listxattr(at, flags, (char *)x->value, x->size);
 	return length <= 0 || !x->size ? length : rc_target_put(notice, (uint64_t)a[0], x->value, (size_t)length);

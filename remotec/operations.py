@@ -36,6 +36,7 @@ def _function(name: str, result: Any, *arguments: Any) -> Optional[Callable[...,
 
 
 _statx = _function("statx", ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p)
+_llistxattr = _function("llistxattr", ctypes.c_ssize_t, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
 _getdents64 = _function("getdents64", ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
 _faccessat = _function("faccessat", ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int)
 _syscall = _function("syscall", ctypes.c_long)
@@ -516,7 +517,8 @@ def readdir(session: Any, request: Any) -> Tuple:
             ino, offset, length, kind = _DIRENT.unpack_from(raw, at)
             name = raw[at + 19 : raw.index(b"\0", at + 19)]
             attributes = _attributes(handle.fd, name, request.mask)
-            entries.append((ino, offset, kind, name, attributes))
+            flags = _NO_XATTRS if attributes and _without_xattrs(handle.fd, name) else 0
+            entries.append((ino, offset, kind, flags, name, attributes))
             size += len(name) + len(attributes) + 32
             at += length
     return (0, entries)
@@ -529,6 +531,14 @@ def _attributes(dirfd: int, name: bytes, mask: int) -> bytes:
         return protocol.STAT.build(*status(dirfd, name, AT_SYMLINK_NOFOLLOW, mask))
     except OSError:
         return b""  # gone meanwhile, or not ours to look at
+
+
+_NO_XATTRS = protocol.ENTRY_FLAGS["ENTRY_NO_XATTRS"]
+
+
+def _without_xattrs(dirfd: int, name: bytes) -> bool:
+    """Whether the entry has none; unknown is false, as on a file system without them, whose error programs look at."""
+    return _llistxattr is not None and _llistxattr(b"/proc/self/fd/%d/%b" % (dirfd, name), None, 0) == 0
 
 
 # ------------------------------------------------------------------------------------------------- attributes

@@ -239,6 +239,8 @@ LOCK_COMMANDS = {
 
 FRAME_FLAGS = {"FRAME_ONE_WAY": 1}  # request: do what it says and send no reply, not even an error
 
+ENTRY_FLAGS = {"ENTRY_NO_XATTRS": 1}  # the entry itself has no extended attributes
+
 HANDLE_KINDS = {
     "KIND_POSITIONED": 1,  # a regular file: the client keeps the offset and reads with PREAD
     "KIND_STREAM": 2,  # pipe, terminal, device, /proc file: the server keeps the position, READ and LSEEK
@@ -294,6 +296,7 @@ DirectoryEntry = Struct(
     "ino" / Int64ub,
     "offset" / Int64sb,  # d_off: the cookie that READDIR takes to go on after this entry
     "type" / Int32ub,  # DIRENT_TYPES
+    "flags" / Int32ub,  # ENTRY_FLAGS, where attributes were asked for
     "name" / Blob,
     "stat" / Blob,  # a Stat, or empty where it was not asked for or could not be had
 )

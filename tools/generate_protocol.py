@@ -38,6 +38,7 @@ WIRE_TABLES = {
     "LIMIT": protocol.LIMITS,
     "FRAME": protocol.FRAME_FLAGS,
     "KIND": protocol.HANDLE_KINDS,
+    "ENTRY": protocol.ENTRY_FLAGS,
     "LOCK_TYPE": protocol.LOCK_TYPES,
     "LOCK_COMMAND": protocol.LOCK_COMMANDS,
     "WIRE": {**protocol.ACCESS_MODES, **protocol.MODE, **protocol.DIRENT_TYPES, **protocol.ACCESS},

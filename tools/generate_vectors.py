@@ -50,7 +50,7 @@ STAT = {
     "dio_offset_align": 4096,
     "subvol": 0,
 }
-ENTRY = {"ino": 77, "offset": -2, "type": p.DIRENT_TYPES["DT_REG"], "name": b"a name", "stat": b""}
+ENTRY = {"ino": 77, "offset": -2, "type": p.DIRENT_TYPES["DT_REG"], "flags": 1, "name": b"a name", "stat": b""}
 FLAGS = p.OPEN_FLAGS
 EMPTY: Dict[str, Any] = {}
 

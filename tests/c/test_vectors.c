@@ -303,6 +303,7 @@ static bool play(unsigned operation, struct rc_reader *r)
 			put(entry.ino, 8);
 			put((uint64_t)entry.offset, 8);
 			put(entry.type, 4);
+			put(entry.flags, 4);
 			put_blob(entry.name, entry.name_length);
 			put(entry.has_stat ? RC_STAT_SIZE : 0, 4);
 			if (entry.has_stat)
