@@ -193,13 +193,13 @@ int rc_locate(int dirfd, const char *path, int flags, struct rc_target *t)
 	char base[RC_PATH_MAX] = "/";
 	int result;
 
+	t->instead = NULL;
 	if (length < 0)
 		return 0;		/* EFAULT or ENAMETOOLONG: the kernel says it */
 	t->given[length] = '\0';
 	t->extra = 0;
 	t->fd = -1;
 	t->by_default = false;
-	t->instead = NULL;
 	if (t->given[0] != '/')
 		d = dirfd == AT_FDCWD ? rc_cwd() : rc_fdtable_get(dirfd);
 	if (!length && !(flags & AT_EMPTY_PATH))

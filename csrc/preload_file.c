@@ -13,6 +13,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "copy.h"
 #include "cwd.h"
 #include "directory.h"
 #include "layout.h"
@@ -752,38 +753,83 @@ POSIX_FALLOCATE(posix_fallocate64, off64_t)
 
 /* ------------------------------------------------------------------------ copies inside the kernel, mappings */
 
-/* EINVAL is what makes a program copy by read and write. */
-static bool refuse_copy(const char *call, int in, int out)
-{
-	int fd = rc_fdtable_get(in) ? in : rc_fdtable_get(out) ? out : -1;
+enum { COPY_ROOM = 256 * 1024, PIPE_FULL = 65536 };
 
-	if (fd < 0)
-		return false;
-	errno = -rc_refuse(call, fd, fd == in ? -EINVAL : -EBADF);
-	return true;
+/* Offsets in the program's memory, as they come and go; `is_pipe`: no more than fits. */
+static ssize_t copy_remote(const char *call, struct rc_description *d, int in, off64_t *in_offset, int out, off64_t *out_offset,
+			   size_t count, bool is_pipe)
+{
+	int64_t from = 0, to = 0;
+	ssize_t result;
+	void *room;
+
+	rc_debug("%s() on remote fd %d", call, in);
+	if (rc_fdtable_get(out))
+		return rc_refuse(call, out, -EBADF);
+	if ((in_offset && rc_copy_in(&from, in_offset, sizeof from) < 0) ||
+	    (out_offset && rc_copy_in(&to, out_offset, sizeof to) < 0))
+		return -EFAULT;
+	if (from < 0 || to < 0 || (ssize_t)count < 0 || d->kind == RC_KIND_DIRECTORY)
+		return -EINVAL;
+	room = rc_sys_map(COPY_ROOM);
+	if (!room)
+		return -ENOMEM;
+	result = rc_copy_file(d, in, in_offset ? &from : NULL, out, out_offset ? &to : NULL,
+			      is_pipe && count > PIPE_FULL ? PIPE_FULL : count, room, COPY_ROOM);
+	RC_SYS(SYS_munmap, room, COPY_ROOM, 0, 0, 0, 0);
+	if (result >= 0 && ((in_offset && rc_copy_out(in_offset, &from, sizeof from) < 0) ||
+			    (out_offset && rc_copy_out(out_offset, &to, sizeof to) < 0)))
+		return -EFAULT;
+	return result;
 }
 
-#define SENDFILE(name, offset_type) \
-	RC_EXPORT ssize_t name(int out, int in, offset_type *offset, size_t count) \
-	{ \
-		if (!rc_ready()) \
-			return rc_pass_##name()(out, in, offset, count); \
-		return refuse_copy("sendfile", in, out) ? -1 : rc_next_##name(out, in, offset, count); \
-	}
-SENDFILE(sendfile, off_t)
+RC_EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t count)
+{
+	struct rc_description *d;
+	off64_t wide = 0;
+	off_t narrow = 0;
+	ssize_t result;
+
+	if (!rc_ready())
+		return rc_pass_sendfile()(out, in, offset, count);
+	d = rc_fdtable_get(in);
+	if (!d)
+		return rc_next_sendfile(out, in, offset, count);
+	if (offset && rc_copy_in(&narrow, offset, sizeof narrow) < 0)
+		return rc_finish(-EFAULT);
+	wide = narrow;
+	result = copy_remote("sendfile", d, in, offset ? &wide : NULL, out, NULL, count, false);
+	narrow = (off_t)wide;
+	if (result >= 0 && offset && rc_copy_out(offset, &narrow, sizeof narrow) < 0)
+		result = -EFAULT;
+	return rc_finish(result);
+}
+
 #ifdef __GLIBC__
-SENDFILE(sendfile64, off64_t)
+RC_EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t count)
+{
+	struct rc_description *d;
+
+	if (!rc_ready())
+		return rc_pass_sendfile64()(out, in, offset, count);
+	d = rc_fdtable_get(in);
+	return d ? rc_finish(copy_remote("sendfile", d, in, offset, out, NULL, count, false))
+		 : rc_next_sendfile64(out, in, offset, count);
+}
 #endif
 
-#define COPY(name) \
+#define COPY(name, is_pipe) \
 	RC_EXPORT ssize_t name(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t count, unsigned flags) \
 	{ \
+		struct rc_description *d; \
 		if (!rc_ready()) \
 			return rc_pass_##name()(in, in_offset, out, out_offset, count, flags); \
-		return refuse_copy(#name, in, out) ? -1 : rc_next_##name(in, in_offset, out, out_offset, count, flags); \
+		d = rc_fdtable_get(in); \
+		return d ? rc_finish(copy_remote(#name, d, in, in_offset, out, out_offset, count, is_pipe)) \
+			 : rc_next_##name(in, in_offset, out, out_offset, count, flags); \
 	}
-COPY(splice)
-COPY(copy_file_range)
+COPY(splice, true)
+COPY(copy_file_range, false)
 
 /* A mapping is of the placeholder itself, which gets the file's content first. */
 static int prepare_mapping(struct rc_description *d, int fd, int protection, int flags)

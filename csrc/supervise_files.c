@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "copy.h"
 #include "directory.h"
 #include "lock.h"
 #include "protocol.h"
@@ -252,35 +253,6 @@ int64_t rc_do_old_mmap(struct rc_notice *notice, const int64_t *a)
 	return map(notice, (int)arguments[4]);
 }
 
-/* Copies from a placeholder to a descriptor of any kind, as sendfile and its like do: what was written, or -errno.  `at`: where
- * to read, NULL for the description's own offset; `to_at` the same of the other side. */
-static ssize_t copy_out_of(struct rc_notice *notice, struct rc_description *d, int own, int64_t *at, int out, int64_t *to_at,
-			   size_t size)
-{
-	size_t done = 0;
-
-	while (done < size) {
-		size_t piece = size - done < RC_NOTICE_MEMORY ? size - done : RC_NOTICE_MEMORY;
-		ssize_t got = read_some(d, own, notice->memory, piece, at ? *at : -1), put;
-
-		if (got <= 0)
-			return done ? (ssize_t)done : got;
-		put = to_at ? pwrite(out, notice->memory, (size_t)got, *to_at) : write(out, notice->memory, (size_t)got);
-		if (put < got && !at && d->kind == RC_KIND_POSITIONED)
-			rc_sys_lseek(own, (put < 0 ? 0 : put) - got, SEEK_CUR);
-		if (put < 0)
-			return done ? (ssize_t)done : -errno;
-		if (at)
-			*at += put;
-		if (to_at)
-			*to_at += put;
-		done += (size_t)put;
-		if (put < got || (size_t)got < piece)
-			break;
-	}
-	return (ssize_t)done;
-}
-
 int64_t rc_do_sendfile(struct rc_notice *notice, const int64_t *a)
 {
 	bool narrow = notice->abi->narrow && a[4] == RC_LAYOUT_STAT;
@@ -299,7 +271,7 @@ int64_t rc_do_sendfile(struct rc_notice *notice, const int64_t *a)
 		return leave(own, out);
 	result = offset < 0 || a[3] < 0 ? -EINVAL
 	       : d->kind == RC_KIND_DIRECTORY ? -EINVAL
-	       : copy_out_of(notice, d, own, a[2] ? &offset : NULL, out, NULL, (size_t)a[3]);
+	       : rc_copy_file(d, own, a[2] ? &offset : NULL, out, NULL, (size_t)a[3], notice->memory, RC_NOTICE_MEMORY);
 	close(out);
 	if (result >= 0 && a[2]) {
 		short_offset = (int32_t)offset;
@@ -325,8 +297,9 @@ int64_t rc_do_splice(struct rc_notice *notice, const int64_t *a)
 	if (out < 0)
 		return leave(own, out);
 	result = from < 0 || to < 0 ? -EINVAL
-	       : copy_out_of(notice, d, own, a[1] ? &from : NULL, out, a[3] ? &to : NULL,
-			     (size_t)a[4] < 65536 || strcmp(notice->call->name, "splice") ? (size_t)a[4] : 65536);
+	       : rc_copy_file(d, own, a[1] ? &from : NULL, out, a[3] ? &to : NULL,
+			      (size_t)a[4] < 65536 || strcmp(notice->call->name, "splice") ? (size_t)a[4] : 65536,
+			      notice->memory, RC_NOTICE_MEMORY);
 	close(out);
 	if (result >= 0 && ((a[1] && rc_target_put(notice, (uint64_t)a[1], &from, sizeof from) < 0) ||
 			    (a[3] && rc_target_put(notice, (uint64_t)a[3], &to, sizeof to) < 0)))

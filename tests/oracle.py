@@ -70,7 +70,9 @@ def shell(
         out, err = process.communicate()
         return Outcome("timeout", out, err)
     seen = os.fsencode(str(tree))
-    return Outcome(process.returncode, out.replace(seen, BOX.encode()), err.replace(seen, BOX.encode()))
+    # A shell ended by a signal is 128 + N to whoever started remotec.
+    status = process.returncode if process.returncode >= 0 else 128 - process.returncode
+    return Outcome(status, out.replace(seen, BOX.encode()), err.replace(seen, BOX.encode()))
 
 
 def needs(line: str) -> List[str]:
