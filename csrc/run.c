@@ -216,6 +216,7 @@ static bool read_signals(int signals, pid_t child, int *status)
 static int run_alone(int control)
 {
 	int inotify = rc_watch_start(), signals = rc_command_block_signals(), status = 0;
+	struct connection *line;
 	struct pollfd set[4];
 	pid_t child;
 
@@ -232,7 +233,7 @@ static int run_alone(int control)
 	set[0] = (struct pollfd){ signals, POLLIN, 0 };
 	set[1] = (struct pollfd){ control, POLLIN, 0 };
 	set[2] = (struct pollfd){ inotify, POLLIN, 0 };
-	set[3] = (struct pollfd){ rc_transport_next(0), POLLRDHUP, 0 };
+	set[3] = (struct pollfd){ rc_line_take(&line) == 0 ? rc_line_socket(line) : -1, POLLIN | POLLRDHUP, 0 };
 	for (;;) {
 		if (poll(set, 4, -1) < 0 && errno != EINTR)
 			fail("poll: %s", strerror(errno));

@@ -147,7 +147,7 @@ static void watch_tree(const struct rc_run *run, int listener, pid_t command, pi
 {
 	sigset_t children;
 	struct signalfd_siginfo info;
-	struct rc_status status;
+	struct connection *line;
 	int inotify = rc_watch_start();
 	struct pollfd set[5];
 
@@ -158,8 +158,8 @@ static void watch_tree(const struct rc_run *run, int listener, pid_t command, pi
 	set[1] = (struct pollfd){ run->control, POLLIN, 0 };
 	set[2] = (struct pollfd){ inotify, POLLIN, 0 };
 	set[3] = (struct pollfd){ listener, 0, 0 };		/* POLLHUP: nobody is left under the filter */
-	rc_call_status(&status);	/* a connection that stays: the session lives as long as we do */
-	set[4] = (struct pollfd){ rc_transport_next(0), POLLRDHUP, 0 };
+	/* A connection that stays: the session lives as long as we do. */
+	set[4] = (struct pollfd){ rc_line_take(&line) == 0 ? rc_line_socket(line) : -1, POLLIN | POLLRDHUP, 0 };
 	reap(command, guard);
 	for (;;) {
 		if (listener < 0 ? command_over : set[3].revents & POLLHUP)

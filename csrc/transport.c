@@ -694,6 +694,11 @@ ssize_t rc_line_receive(struct connection *line, const struct iovec *into, int p
 	return got > 0 ? got : got == 0 ? -ECONNRESET : got == -EAGAIN ? -ETIMEDOUT : got;
 }
 
+int rc_line_socket(const struct connection *line)
+{
+	return line->fd;
+}
+
 void rc_line_give_back(struct connection *line, bool usable)
 {
 	check_in(line, NULL, usable);

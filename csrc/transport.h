@@ -56,6 +56,8 @@ uint32_t rc_line_put(struct connection *line, struct rc_writer *w, uint16_t oper
 int rc_line_header(struct connection *line, struct rc_header *header);
 /* At most count bytes into buffers that may be the program's: how many came (> 0), or -errno; EFAULT takes nothing away. */
 ssize_t rc_line_receive(struct connection *line, const struct iovec *into, int parts);
+/* Its socket, to be polled: readable without a request of ours, it is the server that is gone. */
+int rc_line_socket(const struct connection *line);
 /* usable: every reply has been taken. */
 void rc_line_give_back(struct connection *line, bool usable);
 
