@@ -156,6 +156,8 @@ ssize_t rc_description_read(struct rc_description *d, int fd, const struct iovec
 		return bad;
 	if (length < 0)
 		return length;
+	if (bad == -EISDIR && rc_sys_lseek(fd, 0, SEEK_CUR) > INT64_MAX - length)
+		return -EINVAL;
 	if (bad)
 		return bad;
 	if (!length)

@@ -75,9 +75,9 @@ int main(int argc, char **argv)
 {
 	const char *f = argv[argc - 1];
 	struct iovec parts[2] = { { buffer, 3 }, { buffer + 3, 4 } };
-	struct stat st;
-	struct stat64 st64;
-	struct statx sx;
+	struct stat st = { 0 };
+	struct stat64 st64 = { 0 };
+	struct statx sx = { 0 };
 	char missing[4200];
 	int fd;
 

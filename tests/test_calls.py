@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""C and Go programs of our own that make each call in each form: dynamic, static, of another libc, of 32 bits."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from conftest import Same
+from oracle import TIERS
+
+PROGRAMS = Path(__file__).parent / "c" / "programs"
+Build = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """build(source, compiler, *flags): the program, or the test is skipped where the compiler isn't there."""
+    scratch = tmp_path_factory.mktemp("programs")
+
+    def compiled(source: str, compiler: str, *flags: str) -> Path:
+        if not shutil.which(compiler):
+            pytest.skip(f"no {compiler}")
+        target = scratch / f"{source}-{compiler}{''.join(flags)}"
+        if not target.exists():
+            command = [compiler, "-w", "-O1", *flags, "-o", str(target), str(PROGRAMS / f"{source}.c"), "-lpthread"]
+            subprocess.run(command, check=True)
+        return target
+
+    return compiled
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("name", ["text", "empty", "many", "missing", "loop"])
+def test_every_form_of_every_call(same: Same, build: Build, name: str, tier: str) -> None:
+    same(f"{build('every_form', 'gcc')} {{box}}/{name}", tier)
+
+
+def test_every_form_with_a_pure_server(same: Same, build: Build) -> None:
+    same(f"{build('every_form', 'gcc')} {{box}}/text", "preload", "pure")
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_processes_threads_and_signals(same: Same, build: Build, tier: str) -> None:
+    same(f"{build('processes', 'gcc')} {{box}}/lines", tier)
+
+
+@pytest.mark.parametrize("tier", TIERS[1:])
+@pytest.mark.parametrize(
+    "compiler, flags",
+    [("gcc", []), ("gcc", ["-static"]), ("musl-gcc", ["-static"]), ("i686-linux-gnu-gcc", ["-static"])],
+)
+def test_stdio_and_raw_calls(same: Same, build: Build, compiler: str, flags: "list[str]", tier: str) -> None:
+    same(f"{build('stdio', compiler, *flags)} {{box}}", tier)
+
+
+def test_stdio_in_the_preload_tier(same: Same, build: Build) -> None:
+    same(f"{build('stdio', 'gcc', '-DNO_RAW_CALLS')} {{box}}", "preload")
+
+
+@pytest.mark.parametrize("tier", TIERS[1:])
+def test_go(same: Same, tmp_path: Path, tier: str) -> None:
+    if not shutil.which("go"):
+        pytest.skip("no go")
+    environment = {"HOME": str(tmp_path), "CGO_ENABLED": "0", "GO111MODULE": "off", "PATH": "/usr/bin:/bin"}
+    program = tmp_path / "reader"
+    source = str(PROGRAMS / "reader.go")
+    subprocess.run(["go", "build", "-o", str(program), source], env=environment, check=True)
+    same(f"{program} {{box}}", tier)
