@@ -171,18 +171,23 @@ static int find_descriptor(struct rc_target *t, int flags)
 {
 	struct rc_description *d;
 	char folded[64];
+	bool reads;
 	int fd;
 
 	if ((strncmp(t->given, "/dev/", 5) && strncmp(t->given, "/proc/", 6)) ||
 	    rc_path_fold("/", t->given, folded, sizeof folded) < 0)
 		return -1;
 	fd = rc_route_descriptor(folded, rc_sys_getpid());
+	if (fd == RC_ROUTE_CWD)
+		fd = rc_cwd() ? RC_CWD_FD : -1;
 	if (fd < 0)
 		return -1;
-	d = flags & AT_SYMLINK_NOFOLLOW ? NULL : rc_fdtable_get(fd);
+	reads = flags & RC_READ_LINK & ~AT_SYMLINK_NOFOLLOW;
+	d = flags & AT_SYMLINK_NOFOLLOW && !reads ? NULL : rc_fdtable_get(fd);
 	if (!d)
 		return 0;
 	t->extra = AT_EMPTY_PATH;
+	t->is_link = reads;
 	return from_descriptor(t, d, fd, "");
 }
 
@@ -194,6 +199,7 @@ int rc_locate(int dirfd, const char *path, int flags, struct rc_target *t)
 	int result;
 
 	t->instead = NULL;
+	t->is_link = false;
 	if (length < 0)
 		return 0;		/* EFAULT or ENAMETOOLONG: the kernel says it */
 	t->given[length] = '\0';

@@ -351,27 +351,34 @@ typedef int comparison(const void *, const void *);
 	}
 SCAN(scan, struct dirent, readdir)
 
-#define SCANDIR(name, type, function) \
-	RC_EXPORT int name(const char *path, type ***list, int (*select)(const type *), \
-			   int (*compare)(const type **, const type **)) \
+#define SCANDIR(name, type, function, base, parameters, ...) \
+	RC_EXPORT int name parameters \
 	{ \
 		struct rc_target t; \
 		int side; \
 		DIR *dir; \
 		if (!rc_ready()) \
-			return rc_pass_##name()(path, list, select, compare); \
-		side = rc_locate(AT_FDCWD, path, 0, &t); \
-		if (side == 0) \
-			return rc_next_##name(t.instead ? t.instead : path, list, select, compare); \
+			return rc_pass_##name()(__VA_ARGS__); \
+		side = rc_locate(base, path, 0, &t); \
+		if (side == 0) { \
+			if (t.instead) \
+				path = t.instead; \
+			return rc_next_##name(__VA_ARGS__); \
+		} \
 		if (rc_finish(side) < 0) \
 			return -1; \
 		dir = open_stream(&t); \
 		return dir ? function(dir, list, select, compare) : -1; \
 	}
-SCANDIR(scandir, struct dirent, scan)
+#define LISTING(type) \
+	const char *path, type ***list, int (*select)(const type *), int (*compare)(const type **, const type **)
+SCANDIR(scandir, struct dirent, scan, AT_FDCWD, (LISTING(struct dirent)), path, list, select, compare)
 #ifdef __GLIBC__
 SCAN(scan64, struct dirent64, readdir64)
-SCANDIR(scandir64, struct dirent64, scan64)
+SCANDIR(scandir64, struct dirent64, scan64, AT_FDCWD, (LISTING(struct dirent64)), path, list, select, compare)
+SCANDIR(scandirat, struct dirent, scan, dirfd, (int dirfd, LISTING(struct dirent)), dirfd, path, list, select, compare)
+SCANDIR(scandirat64, struct dirent64, scan64, dirfd, (int dirfd, LISTING(struct dirent64)), dirfd, path, list, select,
+	compare)
 
 static int glob_lstat(const char *path, struct stat *st)
 {

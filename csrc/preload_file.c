@@ -15,6 +15,7 @@
 
 #include "copy.h"
 #include "cwd.h"
+#include "cwd.h"
 #include "directory.h"
 #include "layout.h"
 #include "lock.h"
@@ -382,6 +383,12 @@ ssize_t rc_remote_readlink(const struct rc_target *t, char *target, size_t size)
 	rc_debug("readlink() on remote file %s", t->given);
 	if (!size || size > INT_MAX)
 		return -EINVAL;
+	if (t->is_link) {
+		ssize_t length = rc_cwd_path(t->at.directory, t->fd == RC_CWD_FD ? t->fd : -1, got, sizeof got);
+
+		length = length > 0 ? length - 1 : length;	/* without the NUL */
+		return hand_over(length > (ssize_t)room ? (ssize_t)room : length, got, target, room);
+	}
 	return hand_over(rc_call_readlink(t->at, got, room), got, target, room);
 }
 

@@ -332,7 +332,7 @@ int rc_route_descriptor(const char *path, int pid)
 		return -1;
 	path += 6;
 	rest = strchr(path, '/');
-	if (!rest || strncmp(rest, "/fd/", 4))
+	if (!rest || (strncmp(rest, "/fd/", 4) && strcmp(rest, "/cwd")))
 		return -1;
 	if (strncmp(path, "self/", 5) && strncmp(path, "thread-self/", 12)) {
 		char digits[10] = "";
@@ -343,7 +343,7 @@ int rc_route_descriptor(const char *path, int pid)
 		if (number(digits) != pid)
 			return -1;
 	}
-	return number(rest + 4);
+	return rest[1] == 'c' ? RC_ROUTE_CWD : number(rest + 4);
 }
 
 bool rc_route_may_lead_away(const struct rc_routes *routes, const char *path)

@@ -63,7 +63,9 @@ int rc_path_fold(const char *base, const char *path, char *out, size_t size);
  * where no rule leads there. */
 int rc_route_reverse(const struct rc_routes *routes, const char *server_path, char *out, size_t size);
 
-/* "/dev/stdin", "/dev/fd/N", "/proc/self/fd/N", "/proc/<pid>/fd/N" (own pid): N; else -1.  `path` folded. */
+/* "/dev/stdin", "/dev/fd/N", "/proc/self/fd/N", "/proc/<pid>/fd/N" (own pid): N; "/proc/self/cwd": RC_ROUTE_CWD; else -1.
+ * `path` folded. */
+enum { RC_ROUTE_CWD = -2 };
 int rc_route_descriptor(const char *path, int pid);
 
 #endif

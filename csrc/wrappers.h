@@ -144,11 +144,20 @@ PATH(ssize_t, llistxattr, (const char *path, char *names, size_t size), (path, n
 FD(ssize_t, flistxattr, (int fd, char *names, size_t size), (fd, names, size), fd,
    rc_remote_flistxattr(d, fd, names, size))
 RAW_PATH(ssize_t, readlink, (const char *path, char *target, size_t size), (path, target, size), AT_FDCWD, path,
-	 AT_SYMLINK_NOFOLLOW, (SYS_readlinkat, AT_FDCWD, path, target, size, 0, 0),
+	 RC_READ_LINK, (SYS_readlinkat, AT_FDCWD, path, target, size, 0, 0),
 	 rc_remote_readlink(&t, target, size))
 RAW_PATH(ssize_t, readlinkat, (int dirfd, const char *path, char *target, size_t size), (dirfd, path, target, size),
-	 dirfd, path, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH, (SYS_readlinkat, dirfd, path, target, size, 0, 0),
+	 dirfd, path, RC_READ_LINK | AT_EMPTY_PATH, (SYS_readlinkat, dirfd, path, target, size, 0, 0),
 	 rc_remote_readlink(&t, target, size))
+#ifdef __GLIBC__
+/* The checked forms: an overflow is libc's to report. */
+PATH(ssize_t, __readlink_chk, (const char *path, char *target, size_t size, size_t room), (path, target, size, room),
+     AT_FDCWD, path, RC_READ_LINK,
+     size > room ? rc_next___readlink_chk(path, target, size, room) : rc_remote_readlink(&t, target, size))
+PATH(ssize_t, __readlinkat_chk, (int dirfd, const char *path, char *target, size_t size, size_t room),
+     (dirfd, path, target, size, room), dirfd, path, RC_READ_LINK | AT_EMPTY_PATH,
+     size > room ? rc_next___readlinkat_chk(dirfd, path, target, size, room) : rc_remote_readlink(&t, target, size))
+#endif
 
 /* ---------------------------------------------------------------------------------------------- descriptors */
 OWN(int, dup, (int fd))
@@ -378,11 +387,21 @@ OWN(int, dirfd, (DIR *dir))
 OWN(int, closedir, (DIR *dir))
 OWN(int, scandir, (const char *path, struct dirent ***list, int (*select)(const struct dirent *),
 		   int (*compare)(const struct dirent **, const struct dirent **)))
+OWN(int, ftw, (const char *root, int (*function)(const char *, const struct stat *, int), int descriptors))
+OWN(int, nftw, (const char *root, int (*function)(const char *, const struct stat *, int, struct FTW *),
+		int descriptors, int flags))
 #ifdef __GLIBC__
 OWN(struct dirent64 *, readdir64, (DIR *dir))
 OWN(int, readdir64_r, (DIR *dir, struct dirent64 *entry, struct dirent64 **result))
 OWN(int, scandir64, (const char *path, struct dirent64 ***list, int (*select)(const struct dirent64 *),
 		     int (*compare)(const struct dirent64 **, const struct dirent64 **)))
+OWN(int, scandirat, (int dirfd, const char *path, struct dirent ***list, int (*select)(const struct dirent *),
+		     int (*compare)(const struct dirent **, const struct dirent **)))
+OWN(int, scandirat64, (int dirfd, const char *path, struct dirent64 ***list, int (*select)(const struct dirent64 *),
+		       int (*compare)(const struct dirent64 **, const struct dirent64 **)))
+OWN(int, ftw64, (const char *root, int (*function)(const char *, const struct stat64 *, int), int descriptors))
+OWN(int, nftw64, (const char *root, int (*function)(const char *, const struct stat64 *, int, struct FTW *),
+		  int descriptors, int flags))
 OWN(int, glob, (const char *pattern, int flags, int (*failed)(const char *, int), glob_t *found))
 #if __SIZEOF_LONG__ == 8
 OWN(int, glob64, (const char *pattern, int flags, int (*failed)(const char *, int), glob64_t *found))
