@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "notify.h"
 #include "protocol.h"
 #include "sys.h"
 
@@ -162,6 +163,8 @@ ssize_t rc_description_read(struct rc_description *d, int fd, const struct iovec
 		return bad;
 	if (!length)
 		return 0;
+	if (d->kind == RC_KIND_WATCH)	/* its events aren't divided: the first buffer takes them */
+		return rc_notify_read(d->handle, fd, into[0].iov_base, into[0].iov_len);
 	return d->kind == RC_KIND_POSITIONED ? read_positioned(d, fd, into, count)
 					     : rc_call_read(d->handle, into, count);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "notify.h"
 #include "protocol.h"
 #include "sys.h"
 
@@ -223,10 +224,10 @@ void rc_fdtable_close_range(unsigned first, unsigned last, void (*closed)(uint64
 	}
 }
 
-/* False where another process was told of it already. */
+/* False where another process was told of it already; a watch stays with the process whose connection it uses (notify.h). */
 static bool share(int fd, struct rc_description *d, void (*report)(int fd, uint64_t handle))
 {
-	if (d->shared)
+	if (d->shared || d->kind == RC_KIND_WATCH)
 		return false;
 	d->shared = true;
 	atomic_fetch_sub(&unshared, 1);
@@ -281,6 +282,7 @@ void rc_fdtable_after_fork(void)
 
 	atomic_store(&owner, rc_sys_getpid());
 	rc_stream_after_fork();
+	rc_notify_after_fork();
 	for (unsigned i = 0; i < used; i++) {
 		slots[i].lock = 0;
 		slots[i].sequence.stream = NULL;

@@ -188,6 +188,10 @@ void rc_forget_in_message(const struct msghdr *message);
 
 ssize_t rc_remote_getdents(struct rc_description *d, int fd, void *user, size_t size);
 
+/* ------------------------------------------------------------------------------- waiting: preload_wait.c */
+
+int rc_remote_unwatch(struct rc_description *d, int wd);
+
 /* ---------------------------------------------------------------------------- streams: preload_stdio.c */
 
 void rc_stdio_start(void);

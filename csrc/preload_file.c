@@ -17,6 +17,7 @@
 #include "cwd.h"
 #include "cwd.h"
 #include "directory.h"
+#include "notify.h"
 #include "layout.h"
 #include "lock.h"
 #include "protocol.h"
@@ -406,6 +407,12 @@ static int next_protected(int from)
 	return from <= RC_CWD_FD && rc_cwd() ? RC_CWD_FD : rc_transport_next(from);
 }
 
+static void close_handle(uint64_t handle)
+{
+	rc_notify_close(handle);
+	rc_call_close(handle);
+}
+
 static int close_any(int fd, int (*next)(int))
 {
 	uint64_t handle;
@@ -413,7 +420,7 @@ static int close_any(int fd, int (*next)(int))
 	int result = next(fd);
 
 	if (last)
-		rc_call_close(handle);
+		close_handle(handle);
 	return result;
 }
 
@@ -439,7 +446,7 @@ CLOSE(__close)
 
 static int close_between_ours(unsigned first, unsigned last, int flags)
 {
-	rc_fdtable_close_range(first, last, rc_call_close);
+	rc_fdtable_close_range(first, last, close_handle);
 	return rc_next_close_range(first, last, flags);
 }
 
@@ -512,7 +519,7 @@ static int replace(int fd, int to, int flags, int (*next)(int, int, int))
 	last = rc_fdtable_close(to, &handle);
 	made = next(fd, to, flags);
 	if (last && made >= 0)
-		rc_call_close(handle);
+		close_handle(handle);
 	return duplicated(fd, made);
 }
 
@@ -695,6 +702,10 @@ int rc_remote_ioctl(struct rc_description *d, int fd, unsigned long request, voi
 			return -EFAULT;
 		flags = rc_sys_fcntl(fd, F_GETFL, 0);
 		return (int)remote_fcntl(d, fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
+	}
+	if (request == FIONREAD && d->kind == RC_KIND_WATCH) {
+		on = rc_notify_waiting(d->handle);
+		return on < 0 ? on : rc_copy_out(argument, &on, sizeof on);
 	}
 	if (rc_ioctl_to_wire(request) < 0 || d->kind == RC_KIND_PATH)
 		return -ENOTTY;

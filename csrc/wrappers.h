@@ -410,6 +410,10 @@ FD(ssize_t, getdents64, (int fd, void *buffer, size_t size), (fd, buffer, size),
    rc_remote_getdents(d, fd, buffer, size))
 #endif
 
+/* -------------------------------------------------------------------------------------------------- waiting */
+OWN(int, inotify_add_watch, (int fd, const char *path, uint32_t mask))
+FD(int, inotify_rm_watch, (int fd, int wd), (fd, wd), fd, rc_remote_unwatch(d, wd))
+
 /* ------------------------------------------------------------------------------------------------- streams */
 OWN(FILE *, fopen, (const char *path, const char *mode))
 OWN(FILE *, freopen, (const char *path, const char *mode, FILE *stream))

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""Paths, walks, links, waiting: each line plainly and through remotec."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Dict
+
+import pytest
+
+from conftest import Same
+from oracle import TIERS, Server, command
+
+# The first argument is a directory, the second nftw's flags (-1: ftw).
+WALKER = r"""
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static int one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	printf("%s %d %d %d %lld\n", path, type, at->base, at->level, (long long)(type == FTW_NS ? 0 : st->st_ino));
+	return strstr(path, "/deep") ? FTW_SKIP_SUBTREE : 0;
+}
+static int plain(const char *path, const struct stat *st, int type)
+{
+	(void)st;
+	printf("%s %d\n", path, type);
+	return 0;
+}
+int main(int count, char **argument)
+{
+	int flags = atoi(argument[count - 1]), fd = open(argument[1], O_RDONLY), got;
+	int result = flags < 0 ? ftw(argument[1], plain, 5) : nftw(argument[1], one, 5, flags);
+	struct dirent **list;
+	char link[64], target[4096];
+
+	printf("%d %s\n", result, result < 0 ? strerror(errno) : "");
+	got = scandirat(fd, ".", &list, NULL, alphasort);
+	printf("%d %s\n", got, got > 2 ? list[2]->d_name : "");
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	printf("%.*s\n", (int)readlink(link, target, sizeof target), target);
+	if (fchdir(fd) == 0)
+		printf("%.*s\n", (int)readlink("/proc/self/cwd", target, sizeof target), target);
+	return 0;
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def walker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if not compiler:
+        pytest.skip("no C compiler")
+    source = tmp_path_factory.mktemp("walker") / "walker.c"
+    source.write_text(WALKER)
+    build = [compiler, "-O2", "-D_FORTIFY_SOURCE=2", "-o", str(source.with_suffix("")), str(source)]
+    subprocess.run(build, check=True)
+    return source.with_suffix("")
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("flags", ["0", "1", "2", "4", "8", "13", "17", "-1"])
+@pytest.mark.parametrize("root", ["", "/sub/", "/linkdir", "/text", "/dangling", "/missing"])
+def test_ftw_nftw_scandirat_and_links_of_proc(same: Same, walker: Path, root: str, flags: str, tier: str) -> None:
+    if tier == "supervisor":
+        same(f"{walker} {{box}}{root} {flags} | grep -v ^/proc/self | sort | head -400 | wc -l", tier)
+    else:
+        same(f"{walker} {{box}}{root} {flags} | sort", tier)
+
+
+@pytest.mark.parametrize("tier", ["preload", "both"])
+@pytest.mark.parametrize("mode", ["fast", "pure"])
+def test_inotify_sees_a_line_that_is_appended_on_the_server(
+    tree: Path, servers: Dict[str, Server], tiers: Dict[str, str], tier: str, mode: str
+) -> None:
+    if tiers[tier]:
+        pytest.skip(tiers[tier])
+    log = tree / f"log-{tier}-{mode}"
+    log.write_text("first\n")
+    line = [*command(servers[mode].address, tree, tier), "tail", "-n", "1", "-s", "30", "-f", f"/box/{log.name}"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        assert process.stdout
+        assert process.stdout.readline() == b"first\n"
+        for number in range(3):  # more promptly than polling every 30 seconds
+            time.sleep(0.3)
+            with log.open("a") as out:
+                out.write(f"line {number}\n")
+            start = time.monotonic()
+            assert process.stdout.readline() == b"line %d\n" % number
+            assert time.monotonic() - start < 10
+    finally:
+        process.terminate()
+        process.wait(10)
+        log.unlink()
