@@ -307,6 +307,7 @@ int rc_notify_convert(int fd, struct rc_placeholder *made)
 		rc_call_close(handle);
 		return result;
 	}
+	rc_config.max_stale_ms = 0;	/* who is told of a change must then see it: nothing fetched ahead counts any more */
 	rc_sys_fcntl(n->kernel, F_SETFL, O_NONBLOCK);	/* the program's flag is on its own descriptor now */
 	rc_sys_fcntl(fd, F_SETFL, flags & O_NONBLOCK);
 	memcpy(made->session, rc_config.session, sizeof made->session);

@@ -14,7 +14,7 @@ import pytest
 from conftest import Same
 from oracle import TIERS, Server, command
 
-# The first argument is a directory, the second nftw's flags (-1: ftw).
+# The arguments: a directory, nftw's flags (-1: ftw), whether to read /proc/self's links.
 WALKER = r"""
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -27,7 +27,7 @@ WALKER = r"""
 #include <unistd.h>
 static int one(const char *path, const struct stat *st, int type, struct FTW *at)
 {
-	printf("%s %d %d %d %lld\n", path, type, at->base, at->level, (long long)(type == FTW_NS ? 0 : st->st_ino));
+	printf("%s %s %d %d %lld\n", path, at->level ? path + at->base : "", type, at->level, (long long)(type == FTW_NS ? 0 : st->st_ino));
 	return strstr(path, "/deep") ? FTW_SKIP_SUBTREE : 0;
 }
 static int plain(const char *path, const struct stat *st, int type)
@@ -36,16 +36,18 @@ static int plain(const char *path, const struct stat *st, int type)
 	printf("%s %d\n", path, type);
 	return 0;
 }
-int main(int count, char **argument)
+int main(int count, char **argument)	/* directory, flags[, "links"] */
 {
-	int flags = atoi(argument[count - 1]), fd = open(argument[1], O_RDONLY), got;
+	int flags = atoi(argument[2]), fd = open(argument[1], O_RDONLY), got;
 	int result = flags < 0 ? ftw(argument[1], plain, 5) : nftw(argument[1], one, 5, flags);
 	struct dirent **list;
-	char link[64], target[4096];
+	char link[64], target[4096] = "";
 
 	printf("%d %s\n", result, result < 0 ? strerror(errno) : "");
 	got = scandirat(fd, ".", &list, NULL, alphasort);
 	printf("%d %s\n", got, got > 2 ? list[2]->d_name : "");
+	if (count < 4 || fd < 0)
+		return 0;
 	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
 	printf("%.*s\n", (int)readlink(link, target, sizeof target), target);
 	if (fchdir(fd) == 0)
@@ -68,13 +70,11 @@ def walker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("tier", TIERS)
-@pytest.mark.parametrize("flags", ["0", "1", "2", "4", "8", "13", "17", "-1"])
+@pytest.mark.parametrize("flags", ["0", "1", "13", "24", "-1"])
 @pytest.mark.parametrize("root", ["", "/sub/", "/linkdir", "/text", "/dangling", "/missing"])
 def test_ftw_nftw_scandirat_and_links_of_proc(same: Same, walker: Path, root: str, flags: str, tier: str) -> None:
-    if tier == "supervisor":
-        same(f"{walker} {{box}}{root} {flags} | grep -v ^/proc/self | sort | head -400 | wc -l", tier)
-    else:
-        same(f"{walker} {{box}}{root} {flags} | sort", tier)
+    links = "" if tier == "supervisor" else "links"  # there they are the kernel's own
+    same(f"{walker} {{box}}{root} {flags} {links} | sort", tier)
 
 
 @pytest.mark.parametrize("tier", ["preload", "both"])
@@ -86,7 +86,7 @@ def test_inotify_sees_a_line_that_is_appended_on_the_server(
         pytest.skip(tiers[tier])
     log = tree / f"log-{tier}-{mode}"
     log.write_text("first\n")
-    line = [*command(servers[mode].address, tree, tier), "tail", "-n", "1", "-s", "30", "-f", f"/box/{log.name}"]
+    line = [*command(servers[mode].address, tree, tier), "timeout", "40", "tail", "-n", "1", "-s", "30", "-f", f"/box/{log.name}"]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         assert process.stdout
