@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Dict
 
 import pytest
-
 from conftest import Same
 from oracle import TIERS, Server, command
 
@@ -27,7 +26,9 @@ WALKER = r"""
 #include <unistd.h>
 static int one(const char *path, const struct stat *st, int type, struct FTW *at)
 {
-	printf("%s %s %d %d %lld\n", path, at->level ? path + at->base : "", type, at->level, (long long)(type == FTW_NS ? 0 : st->st_ino));
+	long long ino = type == FTW_NS ? 0 : st->st_ino;
+
+	printf("%s %s %d %d %lld\n", path, at->level ? path + at->base : "", type, at->level, ino);
 	return strstr(path, "/deep") ? FTW_SKIP_SUBTREE : 0;
 }
 static int plain(const char *path, const struct stat *st, int type)
@@ -72,7 +73,9 @@ def walker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("flags", ["0", "1", "13", "24", "-1"])
 @pytest.mark.parametrize("root", ["", "/sub/", "/linkdir", "/text", "/dangling", "/missing"])
-def test_ftw_nftw_scandirat_and_links_of_proc(same: Same, walker: Path, root: str, flags: str, tier: str) -> None:
+def test_ftw_nftw_scandirat_and_links_of_proc(
+    same: Same, walker: Path, root: str, flags: str, tier: str
+) -> None:
     links = "" if tier == "supervisor" else "links"  # there they are the kernel's own
     same(f"{walker} {{box}}{root} {flags} {links} | sort", tier)
 
@@ -86,7 +89,8 @@ def test_inotify_sees_a_line_that_is_appended_on_the_server(
         pytest.skip(tiers[tier])
     log = tree / f"log-{tier}-{mode}"
     log.write_text("first\n")
-    line = [*command(servers[mode].address, tree, tier), "timeout", "40", "tail", "-n", "1", "-s", "30", "-f", f"/box/{log.name}"]
+    follow = f"timeout 40 tail -n 1 -s 30 -f /box/{log.name}".split()
+    line = [*command(servers[mode].address, tree, tier), *follow]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         assert process.stdout
