@@ -413,6 +413,14 @@ FD(ssize_t, getdents64, (int fd, void *buffer, size_t size), (fd, buffer, size),
 /* -------------------------------------------------------------------------------------------------- waiting */
 OWN(int, inotify_add_watch, (int fd, const char *path, uint32_t mask))
 FD(int, inotify_rm_watch, (int fd, int wd), (fd, wd), fd, rc_remote_unwatch(d, wd))
+OWN(int, poll, (struct pollfd *set, nfds_t count, int timeout_ms))
+OWN(int, ppoll, (struct pollfd *set, nfds_t count, const struct timespec *timeout, const sigset_t *mask))
+OWN(int, select, (int count, fd_set *in, fd_set *out, fd_set *urgent, struct timeval *timeout))
+OWN(int, pselect, (int count, fd_set *in, fd_set *out, fd_set *urgent, const struct timespec *timeout,
+		   const sigset_t *mask))
+#ifdef __GLIBC__
+OWN(int, __poll_chk, (struct pollfd *set, nfds_t count, int timeout_ms, size_t room))
+#endif
 
 /* ------------------------------------------------------------------------------------------------- streams */
 OWN(FILE *, fopen, (const char *path, const char *mode))

@@ -106,3 +106,32 @@ def test_inotify_sees_a_line_that_is_appended_on_the_server(
         process.terminate()
         process.wait(10)
         log.unlink()
+
+
+POLLING = """
+import os, select
+fifo, file = os.open("{box}/fifo", os.O_RDONLY | os.O_NONBLOCK), os.open("{box}/text", 0)
+read, write = os.pipe()
+poll = select.poll()
+poll.register(fifo, select.POLLIN)
+poll.register(read, select.POLLIN)
+print(poll.poll(100), select.select([fifo, read], [], [], 0.1))
+if os.fork() == 0:
+    out = os.open("{srv}/fifo", os.O_WRONLY)
+    select.select([], [], [], 0.3)
+    os.write(out, b"line")
+    select.select([], [], [], 0.3)
+    os._exit(0)
+print([events for _, events in poll.poll(5000)], os.read(fifo, 9))
+print(len(select.select([fifo, file], [], [], 0)[0]))
+os.write(write, b"x")
+print([events for _, events in poll.poll(5000)])
+os.wait()
+"""
+
+
+@pytest.mark.parametrize("tier", ["preload", "both"])
+@pytest.mark.parametrize("mode", ["fast", "pure"])
+def test_poll_of_a_fifo_is_the_servers_beside_local_descriptors(same: Same, tier: str, mode: str) -> None:
+    script = POLLING.replace('"', "'")
+    same(f'python3 -c "{script}"', tier, mode)
