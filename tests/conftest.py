@@ -9,7 +9,7 @@ from typing import Callable, Dict, Iterator
 
 import pytest
 
-from oracle import TIERS, Server, command, make_tree, needs, shell
+from oracle import TIERS, Server, command, difference, make_tree, needs, shell
 from remotec import check, cli
 
 
@@ -53,6 +53,6 @@ def same(tree: Path, servers: Dict[str, Server], tiers: Dict[str, str]) -> Same:
         remote = shell(line, tree, command(servers[mode].address, tree, tier, *options))
         if not stderr:
             plain, remote = plain._replace(stderr=b""), remote._replace(stderr=b"")
-        assert remote == plain
+        assert remote == plain, difference(plain, remote)
 
     return compare

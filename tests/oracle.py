@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import random
 import shutil
@@ -73,6 +74,15 @@ def shell(
     # A shell ended by a signal is 128 + N to whoever started remotec.
     status = process.returncode if process.returncode >= 0 else 128 - process.returncode
     return Outcome(status, out.replace(seen, BOX.encode()), err.replace(seen, BOX.encode()))
+
+
+def difference(plain: Outcome, remote: Outcome) -> str:
+    """What the remote run did otherwise, line by line."""
+    parts = [f"status {plain.status} plainly, {remote.status} through remotec"]
+    for name in ("stdout", "stderr"):
+        one, other = (getattr(each, name).decode(errors="backslashreplace").splitlines() for each in (plain, remote))
+        parts += difflib.unified_diff(one, other, f"{name}, plainly", f"{name}, through remotec", lineterm="", n=1)
+    return "\n".join(parts)
 
 
 def needs(line: str) -> List[str]:
