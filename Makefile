@@ -54,10 +54,10 @@ check: $(BUILT) ## ruff, mypy, stale generated files, C analysers where there
 		clang-tidy --quiet --warnings-as-errors='*' csrc/*.c -- -std=gnu11 -D_GNU_SOURCE -Icsrc; fi
 
 fuzz: $(BUILT) ## FRAMES mutated frames at each decoder: server (both modes), C reply parser under ASan
-	$(RUN)/python tests/fuzz_frames.py --frames $(FRAMES)
-	$(RUN)/python tests/fuzz_frames.py --frames $(FRAMES) --pure
+	PYTHONPATH=. $(RUN)/python tests/fuzz_frames.py --frames $(FRAMES)
+	PYTHONPATH=. $(RUN)/python tests/fuzz_frames.py --frames $(FRAMES) --pure
 	$(CC) $(SANITIZED) -o build/fuzz_reply tests/c/fuzz_reply.c $(CORE) -lpthread -ldl
-	build/fuzz_reply $(FRAMES)
+	build/fuzz_reply $(FRAMES) < tests/vectors/messages.hex
 
 asan: $(READY) ## the tests on an ASan and UBSan build, in a copy of the tree
 	tools/asan.sh $(RUN) $(TESTS)

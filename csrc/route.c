@@ -127,17 +127,18 @@ int rc_routes_parse(struct rc_routes *routes, const char *local_paths, const cha
 	bad = add_rules(routes, local_paths, false, problem);
 	if (!bad)
 		bad = add_rules(routes, remote_paths, true, problem);
-	if (bad)
-		return bad;
-	qsort(routes->rules, routes->count, sizeof *routes->rules, by_length);
-	for (size_t i = 0; i < routes->count; i++)
+	if (!bad)
+		qsort(routes->rules, routes->count, sizeof *routes->rules, by_length);
+	for (size_t i = 0; !bad && i < routes->count; i++)
 		for (size_t j = i + 1; j < routes->count && routes->rules[j].length == routes->rules[i].length; j++)
 			if (!strcmp(routes->rules[i].prefix, routes->rules[j].prefix) &&
 			    (routes->rules[i].remote || routes->rules[j].remote)) {
 				*problem = "the same path prefix has two rules";
-				return -EINVAL;
+				bad = -EINVAL;
 			}
-	return 0;
+	if (bad)
+		rc_routes_free(routes);
+	return bad;
 }
 
 void rc_routes_free(struct rc_routes *routes)

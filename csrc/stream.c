@@ -135,7 +135,7 @@ static int next_reply(struct rc_stream *s)
 		return -EAGAIN;
 	/* Replies that overtook one another, an error: asked for plainly, it will be what it is. */
 	if (rc_line_header(s->line, &header) < 0 || header.operation != RC_OP_PREAD || header.request_id != q->id ||
-	    header.error || rc_line_receive(s->line, &part, 1) != sizeof bytes)
+	    header.error || header.length < sizeof bytes || rc_line_receive(s->line, &part, 1) != sizeof bytes)
 		return -EAGAIN;
 	s->left = rc_get_u32(&r);
 	if (header.length != (uint64_t)s->left + 4 || s->left > q->length)

@@ -481,6 +481,8 @@ static int read_data_reply(struct connection *c, struct rc_exchange *x, const st
 	uint32_t length;
 	int bad;
 
+	if (header->length < 4)
+		return -EPROTO;
 	if (have < 4) {
 		bad = receive(c->fd, length_bytes + have, 4 - have, false);
 		if (bad)

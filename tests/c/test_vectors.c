@@ -96,7 +96,8 @@ static void put(uint64_t value, int width)
 static void put_blob(const void *bytes, size_t length)
 {
 	put(length, 4);
-	memcpy(again + again_length, bytes, length);
+	if (length)
+		memcpy(again + again_length, bytes, length);
 	again_length += length;
 }
 
