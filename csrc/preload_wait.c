@@ -194,13 +194,23 @@ static int poll_mixed(struct pollfd *set, nfds_t count, const struct timespec *t
 
 /* glibc declares poll()'s array as written only, which its input isn't. */
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+/* Read as what may be a bad pointer: the kernel says so then. */
 static bool any_waits(const struct pollfd *set, nfds_t count)
 {
-	bool any = false;
+	struct pollfd some[64];
 
-	for (nfds_t i = 0; rc_ready() && set && count <= MOST_POLLED && i < count && !any; i++)
-		any = waits(set[i].fd) != NULL;
-	return any;
+	if (!rc_ready() || count > MOST_POLLED)
+		return false;
+	for (nfds_t at = 0; at < count; at += sizeof some / sizeof *some) {
+		nfds_t here = count - at < sizeof some / sizeof *some ? count - at : sizeof some / sizeof *some;
+
+		if (rc_copy_in(some, set + at, here * sizeof *some) < 0)
+			return false;
+		for (nfds_t i = 0; i < here; i++)
+			if (waits(some[i].fd))
+				return true;
+	}
+	return false;
 }
 
 static int poll_for(struct pollfd *set, nfds_t count, int timeout_ms)
@@ -234,13 +244,23 @@ static bool is_set(int fd, const fd_set *set)
 	return set && ((const unsigned char *)set)[fd / 8] >> fd % 8 & 1;
 }
 
+/* The sets are read as what may be bad pointers. */
 static bool any_selected(int count, const fd_set *in, const fd_set *out, const fd_set *urgent)
 {
+	const fd_set *sets[] = { in, out, urgent };
+	size_t bytes = count < 0 ? 0 : ((size_t)count + 7) / 8;
+
 	if (!rc_ready() || count > FD_SETSIZE || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__)
 		return false;
-	for (int fd = 0; fd < count; fd++)
-		if ((is_set(fd, in) || is_set(fd, out) || is_set(fd, urgent)) && waits(fd))
-			return true;
+	for (int i = 0; i < 3; i++) {
+		fd_set set;
+
+		if (sets[i] && rc_copy_in(&set, sets[i], bytes) < 0)
+			return false;
+		for (int fd = 0; sets[i] && fd < count; fd++)
+			if (is_set(fd, &set) && waits(fd))
+				return true;
+	}
 	return false;
 }
 
