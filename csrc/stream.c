@@ -30,6 +30,7 @@ struct rc_stream {
 	struct request requests[MOST];	/* a ring, in the order sent */
 	unsigned first, count, window;
 	uint32_t left;			/* of the reply that is coming in; 0: its header is still to come */
+	uint64_t left_asked_ms;		/* when that reply was asked for */
 	bool ending;			/* a reply was short: the file ends there */
 };
 
@@ -121,6 +122,12 @@ static int ask_ahead(struct rc_stream *s, int64_t size)
 	return w.at == frames ? 0 : rc_line_send(s->line, frames, (size_t)(w.at - frames));
 }
 
+/* What is in the socket for longer than data may be kept is not used. */
+static bool stale(uint64_t asked_ms)
+{
+	return now_ms() - asked_ms > (uint64_t)rc_config.max_stale_ms;
+}
+
 /* The header of the oldest request's reply.  -EAGAIN where the stream is of no more use. */
 static int next_reply(struct rc_stream *s)
 {
@@ -130,8 +137,7 @@ static int next_reply(struct rc_stream *s)
 	struct rc_reader r = { .at = bytes, .end = bytes + sizeof bytes };
 	struct rc_header header;
 
-	/* What is in the socket for longer than data may be kept is not used. */
-	if (now_ms() - q->asked_ms > (uint64_t)rc_config.max_stale_ms)
+	if (stale(q->asked_ms))
 		return -EAGAIN;
 	/* Replies that overtook one another, an error: asked for plainly, it will be what it is. */
 	if (rc_line_header(s->line, &header) < 0 || header.operation != RC_OP_PREAD || header.request_id != q->id ||
@@ -142,6 +148,7 @@ static int next_reply(struct rc_stream *s)
 		return -EAGAIN;
 	if (s->left < q->length)
 		s->ending = true;
+	s->left_asked_ms = q->asked_ms;
 	s->first = (s->first + 1) % MOST;
 	s->count--;
 	if (s->window < MOST)
@@ -175,6 +182,8 @@ static ssize_t take_out(struct rc_stream *s, const struct iovec *into, int count
 
 	for (int i = 0; i < count; i++)
 		want += into[i].iov_len;
+	if (s->left && stale(s->left_asked_ms))		/* the program paused in the middle of a reply */
+		return -EAGAIN;
 	while (done < want) {
 		struct iovec parts[8];
 		ssize_t got;
