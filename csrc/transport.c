@@ -402,7 +402,7 @@ static int error_of(int fd, const struct rc_header *header)
 /* The reply to HELLO.  *refused: the server speaks our protocol and said no. */
 static int read_greeting(struct connection *c, struct rc_server_info *info, bool *refused)
 {
-	uint8_t bytes[RC_HEADER_SIZE + 512];
+	uint8_t bytes[RC_HEADER_SIZE + RC_LIMIT_MAX_HELLO];
 	struct rc_reader r = { .at = bytes, .end = bytes + RC_HEADER_SIZE };
 	struct rc_header header;
 	struct rc_blob name;
@@ -411,7 +411,7 @@ static int read_greeting(struct connection *c, struct rc_server_info *info, bool
 	if (bad)
 		return bad;
 	header = rc_get_header(&r);
-	if (header.operation != RC_OP_HELLO || header.request_id != HELLO_ID || header.length > 512)
+	if (header.operation != RC_OP_HELLO || header.request_id != HELLO_ID || header.length > RC_LIMIT_MAX_HELLO)
 		return -EPROTO;
 	if (header.error) {
 		*refused = true;

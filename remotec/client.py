@@ -15,7 +15,6 @@ from remotec import protocol
 from remotec.protocol import HEADER, HELLO, Operation, ProtocolError
 
 ERRNO_NAMES = {code: name for name, code in protocol.ERRNO.items()}
-HELLO_SIZE_LIMIT = 4096  # of any reply to HELLO
 
 
 def connect(address: str, timeout_s: Optional[float] = 30) -> socket.socket:
@@ -93,7 +92,7 @@ class Client:
         Raises ConnectionResetError where the server closed, ProtocolError where the bytes are no reply.
         """
         header = HEADER.parse(self._exactly(HEADER.size))
-        limit = HELLO_SIZE_LIMIT if header.operation == HELLO.code else protocol.LIMITS["MAX_REPLY"]
+        limit = protocol.LIMITS["MAX_HELLO" if header.operation == HELLO.code else "MAX_REPLY"]
         if header.operation not in protocol.OPERATIONS or header.length > limit:
             raise ProtocolError("the peer is not a remotec server")
         return header, self._exactly(header.length)

@@ -42,6 +42,7 @@ LIMITS = {
     "MAX_REQUEST": 128 * 1024,  # bytes of payload in a request
     "MAX_DATA": 1024 * 1024,  # bytes of file data in one reply
     "MAX_REPLY": 1024 * 1024 + 4096,  # bytes of payload in a reply
+    "MAX_HELLO": 512,  # bytes of payload in the reply to HELLO
     "MAX_PREFETCH": 64 * 1024,  # bytes of file data that OPEN may bring
     "MAX_PATH": 4096,  # bytes of one path, as PATH_MAX without its NUL being counted
     "MAX_NAME": 255,

@@ -64,6 +64,17 @@ def test_what_is_generated_is_not_stale(tool: str) -> None:
     subprocess.run([sys.executable, f"tools/{tool}.py", "--check"], cwd=ROOT, check=True)
 
 
+def test_a_stale_table_of_the_document_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    from protocol_document import document
+
+    text = (ROOT / "docs/protocol.md").read_text()
+    assert document(text) == text
+    assert document(text.replace("2 ENOENT", "3 ENOENT")) == text
+    with pytest.raises(ValueError, match="operation LOCK"):
+        document(text.replace("GENERATED operation LOCK", "GENERATED operation LOOK"))
+
+
 def test_golden_messages_are_construct_s_and_the_codecs() -> None:
     """Each golden message, read by construct and by the codec derived from it, is built again as it was."""
     seen = 0

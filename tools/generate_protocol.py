@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes csrc/protocol.h from remotec/protocol.py, so that no wire number is typed twice.
+"""Writes csrc/protocol.h, and the tables of docs/protocol.md, from remotec/protocol.py: no wire number is typed twice.
 
-    tools/generate_protocol.py           write the file
-    tools/generate_protocol.py --check   exit 1 if it is not what would be written
+    tools/generate_protocol.py           write both
+    tools/generate_protocol.py --check   exit 1 if one is not what would be written
 """
 
 import sys
@@ -13,9 +13,12 @@ from typing import Iterator
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from protocol_document import document  # noqa: E402
+
 from remotec import protocol  # noqa: E402
 
-TARGET = ROOT / "csrc" / "protocol.h"
+HEADER = ROOT / "csrc" / "protocol.h"
+DOCUMENT = ROOT / "docs" / "protocol.md"
 
 # Tables whose names are this machine's own macros: emitted as X(name, wire value, host value or RC_ABSENT).
 HOST_TABLES = {
@@ -127,7 +130,16 @@ def _number(value: int) -> str:
     return f"{value}u" if value < 10 else f"0x{value:x}u"
 
 
+def main(check: bool) -> int:
+    status = 0
+    for target, wanted in ((HEADER, header()), (DOCUMENT, document(DOCUMENT.read_text()))):
+        if not check:
+            target.write_text(wanted)
+        elif target.read_text() != wanted:
+            print(f"{target} is stale: run tools/generate_protocol.py", file=sys.stderr)
+            status = 1
+    return status
+
+
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--check"]:
-        sys.exit(0 if TARGET.read_text() == header() else f"{TARGET} is stale: run tools/generate_protocol.py")
-    TARGET.write_text(header())
+    sys.exit(main(sys.argv[1:] == ["--check"]))

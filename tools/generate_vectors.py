@@ -50,6 +50,7 @@ STAT = {
     "dio_offset_align": 4096,
     "subvol": 0,
 }
+SMALL = {**STAT, "nlink": 1, "gid": 1000, "ino": 131, "size": 7, "blocks": 8}
 ENTRY = {"ino": 77, "offset": -2, "type": p.DIRENT_TYPES["DT_REG"], "flags": 1, "name": b"a name", "stat": b""}
 FLAGS = p.OPEN_FLAGS
 EMPTY: Dict[str, Any] = {}
@@ -279,6 +280,12 @@ CASES: List[Tuple[str, str, Dict[str, Any], Dict[str, Any]]] = [
         "",
         {"handle": HANDLE, "command": p.LOCK_COMMANDS["LOCK_QUERY"], "type": 1, "start": 1 << 30, "length": 510},
         {"type": 0, "start": (1 << 30) + 2, "length": 510, "pid": -1},
+    ),
+    (
+        "OPEN",
+        "of a small file",
+        {"directory": 0, "flags": 0, "mode": 0, "resolve": 0, "prefetch": 65536, "path": b"/etc/hostname"},
+        {"handle": 1, "kind": p.HANDLE_KINDS["KIND_POSITIONED"], "stat": SMALL, "data": b"a host\n"},
     ),
 ]
 
