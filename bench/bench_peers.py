@@ -5,8 +5,8 @@
     bench/bench_peers.py [--delays 0,1,10,50] [--rounds 5] [--peers remotec,sshfs] [--workloads find,grep]
                          [--json FILE] [--markdown FILE] [--plots DIRECTORY]
 
-One tree, made here, is served on loopback by each peer's own server; a relay adds the delay (bench/delay_proxy.c).  Each
-round runs every workload once through every peer, so that what else the machine does falls on all alike; client
+One tree, made here, is served on loopback by each peer's own server; a relay adds the delay (bench/delay_proxy.c).
+Each round runs every workload once through every peer, so that what else the machine does falls on all alike; client
 caches are cold (mounted, or started, anew).  The clock runs inside the shell around the workload: start-up and
 mounting are not counted.  A figure is the median of its rounds: GB/s for streams, items per second for the rest.
 A peer that can't run here says why and is left out.
@@ -51,9 +51,24 @@ def files(delay: float) -> int:
 
 
 WORKLOADS = [
-    Workload("read 4 KiB", "dd if={root}/big of=/dev/null bs=4k count=$((BYTES / 8192))", lambda d: stream(d) / 2e9, "GB/s"),
-    Workload("read 128 KiB", "dd if={root}/big of=/dev/null bs=128k count=$((BYTES / 131072))", lambda d: stream(d) / 1e9, "GB/s"),
-    Workload("read 1 MiB", "dd if={root}/big of=/dev/null bs=1M count=$((BYTES / 1048576))", lambda d: stream(d) / 1e9, "GB/s"),
+    Workload(
+        "read 4 KiB",
+        "dd if={root}/big of=/dev/null bs=4k count=$((BYTES / 8192))",
+        lambda d: stream(d) / 2e9,
+        "GB/s",
+    ),
+    Workload(
+        "read 128 KiB",
+        "dd if={root}/big of=/dev/null bs=128k count=$((BYTES / 131072))",
+        lambda d: stream(d) / 1e9,
+        "GB/s",
+    ),
+    Workload(
+        "read 1 MiB",
+        "dd if={root}/big of=/dev/null bs=1M count=$((BYTES / 1048576))",
+        lambda d: stream(d) / 1e9,
+        "GB/s",
+    ),
     Workload(
         "4 streams",
         "for i in 0 1 2 3; do dd if={root}/big of=/dev/null bs=128k skip=$((i * BYTES / 524288)) "
@@ -73,7 +88,12 @@ WORKLOADS = [
         lambda d: 200 if d == 0 else 20,
         "starts/s",
     ),
-    Workload("python import", "python3 -B -c 'import sys; sys.path.insert(0, \"{root}\"); import package'", lambda d: 60, "modules/s"),
+    Workload(
+        "python import",
+        "python3 -B -c 'import sys; sys.path.insert(0, \"{root}\"); import package'",
+        lambda d: 60,
+        "modules/s",
+    ),
     Workload("rg", "rg -uu --no-messages needle {root}/tree$FILES || true", files, "files/s"),
 ]
 
@@ -151,8 +171,10 @@ class Peer:
     def command(self, script: Path) -> List[str]:
         return ["bash", str(script)]
 
-    def spawn(self, *command: str, **keywords) -> subprocess.Popen:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **keywords)
+    def spawn(
+        self, *command: str, stdout: Optional[int] = None, stderr: Optional[int] = None
+    ) -> "subprocess.Popen[bytes]":
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
         self.processes.append(process)
         return process
 
@@ -269,7 +291,8 @@ class Sshfs(Mounted):
         return start_sshd(self)
 
     def mount(self) -> List[str]:
-        options = f"IdentityFile={self.work}/user,StrictHostKeyChecking=no,UserKnownHostsFile=/dev/null,port={self.port}"
+        options = f"port={self.port},IdentityFile={self.work}/user"
+        options += ",StrictHostKeyChecking=no,UserKnownHostsFile=/dev/null"
         return ["sshfs", "-o", options, f"{os.environ.get('USER', 'root')}@127.0.0.1:{self.tree}", self.root()]
 
 
@@ -284,7 +307,8 @@ class SshfsPlain(Mounted):
         if not os.path.exists("/usr/lib/openssh/sftp-server"):
             raise Absent("no sftp-server on this machine")
         port = free_port()
-        self.spawn("socat", f"TCP-LISTEN:{port},bind=127.0.0.1,fork,reuseaddr,nodelay", "EXEC:/usr/lib/openssh/sftp-server")
+        listener = f"TCP-LISTEN:{port},bind=127.0.0.1,fork,reuseaddr,nodelay"
+        self.spawn("socat", listener, "EXEC:/usr/lib/openssh/sftp-server")
         time.sleep(0.3)
         return port
 
@@ -296,14 +320,16 @@ class Rclone(Mounted):
     name = "rclone mount"
 
     def version(self) -> str:
-        return subprocess.run(["rclone", "version"], capture_output=True, text=True).stdout.splitlines()[0] + ", over sftp"
+        said = subprocess.run(["rclone", "version"], capture_output=True, text=True).stdout
+        return said.splitlines()[0] + ", over sftp"
 
     def start(self) -> int:
         needs("rclone", "fusermount3")
         return start_sshd(self)
 
     def mount(self) -> List[str]:
-        remote = f":sftp,host=127.0.0.1,port={self.port},user={os.environ.get('USER', 'root')},key_file={self.work}/user:{self.tree}"
+        user = os.environ.get("USER", "root")
+        remote = f":sftp,host=127.0.0.1,port={self.port},user={user},key_file={self.work}/user:{self.tree}"
         return ["rclone", "mount", remote, self.root(), "--daemon", "--read-only", "--config", "/dev/null"]
 
 
@@ -380,7 +406,8 @@ def run(arguments: argparse.Namespace, work: Path) -> Dict:
                         figures.setdefault(peer.name, []).append(figure)
             row = {name: statistics.median(values) for name, values in figures.items()}
             result["medians"].setdefault(workload.name, {})[str(delay)] = row
-            print(f"{2 * delay:g} ms  {workload.name}: " + ", ".join(f"{k} {v:.3g}" for k, v in row.items()), flush=True)
+            measured = ", ".join(f"{name} {figure:.3g}" for name, figure in row.items())
+            print(f"{2 * delay:g} ms  {workload.name}: {measured}", flush=True)
         for peer in ready:
             peer.stop()
     return result
@@ -392,7 +419,8 @@ def markdown(result: Dict) -> str:
     lines = [f"{result['machine']}; medians of {result['rounds']} interleaved rounds.", ""]
     lines += [f"- {name}: {version}" for name, version in result["peers"].items()]
     lines += [f"- left out: {name}: {why}" for name, why in result["left out"].items()]
-    lines += ["", "| workload | round trip added | " + " | ".join(names) + " |", "| --- | --- |" + " --- |" * len(names)]
+    lines += ["", "| workload | round trip added | " + " | ".join(names) + " |"]
+    lines += ["| --- | --- |" + " --- |" * len(names)]
     for workload, by_delay in result["medians"].items():
         for delay, row in by_delay.items():
             cells = (f"{row[n]:.3g}" if n in row else "-" for n in names)

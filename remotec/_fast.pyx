@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 # SPDX-License-Identifier: MIT
-"""The hot path: receiving, decoding frames, PREAD and FSTAT, sending, all without the GIL and without a Python object per request.
+"""The hot path: receiving, decoding frames, PREAD and FSTAT, sending; without the GIL or a Python object a request.
 
 A `Link` owns one client's socket.  What isn't hot, or would block (data that isn't in the page cache), goes to the same
 session.Connection and operations that the pure server uses.
@@ -57,9 +57,10 @@ cdef extern from *:
     { return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3]; }
     static inline uint64_t get64(const uint8_t *at) { return (uint64_t)get32(at) << 32 | get32(at + 4); }
     static inline uint8_t *put16(uint8_t *at, uint16_t v) { at[0] = v >> 8; at[1] = (uint8_t)v; return at + 2; }
-    static inline uint8_t *put32(uint8_t *at, uint32_t v) { put16(at, v >> 16); put16(at + 2, (uint16_t)v); return at + 4; }
-    static inline uint8_t *put64(uint8_t *at, uint64_t v) { put32(at, v >> 32); put32(at + 4, (uint32_t)v); return at + 8; }
-    static inline uint8_t *put_time(uint8_t *at, int64_t sec, uint32_t nsec) { return put32(put64(at, (uint64_t)sec), nsec); }
+    static inline uint8_t *put32(uint8_t *at, uint32_t v) { return put16(put16(at, v >> 16), (uint16_t)v); }
+    static inline uint8_t *put64(uint8_t *at, uint64_t v) { return put32(put32(at, v >> 32), (uint32_t)v); }
+    static inline uint8_t *put_time(uint8_t *at, int64_t sec, uint32_t nsec)
+    { return put32(put64(at, (uint64_t)sec), nsec); }
 
     struct rc_range { uint64_t offset, length; };
     struct rc_cached { uint64_t cached, dirty, writeback, evicted, recently_evicted; };

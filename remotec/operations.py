@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
 """One short function per operation: the only Python that touches the served files.
 
-A handler takes (session, request) and returns the reply's fields as a tuple; it raises OSError, which session.py turns into an
-errno name.  Handlers never block for long: what may (a fifo's reader, a poll) returns a `Waiting`, which the server completes
-when its descriptor is ready.  Everything here acts as on a file system that is mounted read-only.
+A handler takes (session, request) and returns the reply's fields as a tuple; it raises OSError, which session.py turns
+into an errno name.  Handlers never block for long: what may (a fifo's reader, a poll) returns a `Waiting`, which the
+server completes when its descriptor is ready.  Everything here acts as on a file system that is mounted read-only.
 """
 
 import ctypes
 import errno
 import fcntl
+import functools
 import os
 import select
 import stat as stat_bits
@@ -160,8 +161,9 @@ def openat2(dirfd: int, path: bytes, flags: int, mode: int, resolve: int) -> int
 
 
 class Located:
-    """A path ready for a system call: `dirfd` and `path` for the *at calls.  Under --root it is an O_PATH descriptor, which
-    the with block closes, and an empty path."""
+    """A path ready for a system call: `dirfd` and `path` for the *at calls.
+
+    Under --root it is an O_PATH descriptor, which the with block closes, and an empty path."""
 
     __slots__ = ("dirfd", "path", "flags", "_own")
 
@@ -194,7 +196,7 @@ class Located:
             os.close(self._own)
 
     def name(self) -> bytes:
-        """One absolute path for calls that take no dirfd; symbolic links in its last component are the caller's to follow."""
+        """One absolute path for calls that take no dirfd; a symbolic link at its end is the caller's to follow."""
         if not self.path:
             return b"/proc/self/fd/%d" % self.dirfd
         if self.dirfd == AT_FDCWD or self.path.startswith(b"/"):
@@ -213,10 +215,8 @@ def _statx_call(dirfd: int, path: bytes, flags: int, mask: int) -> Tuple[int, ..
     buffer = ctypes.create_string_buffer(_statx_buffer_size)
     assert _statx
     _checked(_statx(dirfd, path, flags, mask, buffer))
-    (got, blksize, attributes, nlink, uid, gid, mode, ino, size, blocks, attributes_mask, *rest) = _STATX.unpack_from(buffer)
-    (asec, ansec, bsec, bnsec, csec, cnsec, msec, mnsec, rmaj, rmin, dmaj, dmin, mnt, mem, off, subvol) = rest
-    return (got, blksize, attributes, attributes_mask, nlink, uid, gid, mode, ino, size, blocks, asec, ansec, bsec, bnsec,
-            csec, cnsec, msec, mnsec, rmaj, rmin, dmaj, dmin, mnt, mem, off, subvol)  # fmt: skip
+    fields = _STATX.unpack_from(buffer)
+    return (*fields[:3], fields[10], *fields[3:10], *fields[11:])  # attributes_mask comes before nlink
 
 
 def _from_os_stat(st: os.stat_result) -> Tuple[int, ...]:
@@ -225,9 +225,11 @@ def _from_os_stat(st: os.stat_result) -> Tuple[int, ...]:
     def split(ns: int) -> Tuple[int, int]:
         return divmod(ns, 10**9)
 
-    return (0x7FF, st.st_blksize, 0, 0, st.st_nlink, st.st_uid, st.st_gid, st.st_mode, st.st_ino, st.st_size, st.st_blocks,
-            *split(st.st_atime_ns), 0, 0, *split(st.st_ctime_ns), *split(st.st_mtime_ns), os.major(st.st_rdev),
-            os.minor(st.st_rdev), os.major(st.st_dev), os.minor(st.st_dev), 0, 0, 0, 0)  # fmt: skip
+    owner = (st.st_nlink, st.st_uid, st.st_gid, st.st_mode)
+    times = (*split(st.st_atime_ns), 0, 0, *split(st.st_ctime_ns), *split(st.st_mtime_ns))
+    devices = (os.major(st.st_rdev), os.minor(st.st_rdev), os.major(st.st_dev), os.minor(st.st_dev))
+    size = (st.st_ino, st.st_size, st.st_blocks)
+    return (0x7FF, st.st_blksize, 0, 0, *owner, *size, *times, *devices, 0, 0, 0, 0)
 
 
 def status(dirfd: int, path: bytes, flags: int, mask: int) -> Tuple[int, ...]:
@@ -281,7 +283,7 @@ def readlink(session: Any, request: Any) -> Tuple:
 # ------------------------------------------------------------------------------------------------- open, read
 
 _POSITIONED_MAGIC_NOT = {0x9FA0, 0x62656572, 0x64626720, 0x74726163, 0x27E0EB, 0x63677270, 0x6165676C, 0x73636673}
-"""File systems whose regular files are made up as they are read: procfs, sysfs, debugfs, tracefs, cgroups, pstore, securityfs."""
+"""Regular files that are made up as they are read: procfs, sysfs, debugfs, tracefs, cgroups, pstore, securityfs."""
 
 
 def _kind_of(fd: int, st: Tuple[int, ...], flags: int) -> int:
@@ -303,7 +305,7 @@ def _exists(dirfd: int, path: bytes, flags: int) -> Optional[Tuple[int, ...]]:
 
 
 def _refuse_change(at: Located, wire: int) -> int:
-    """What a read-only mount says to flags that would change something; the flags without those that then mean nothing."""
+    """What a read-only mount says to flags that would change something; else the flags less what means nothing."""
     creating, host = wire & protocol.OPEN_FLAGS["O_CREAT"], open_flags(wire)
     if wire & protocol.OPEN_FLAGS["O_TMPFILE"] == protocol.OPEN_FLAGS["O_TMPFILE"]:
         status(at.dirfd, at.path, at.flags, 1)
@@ -330,7 +332,7 @@ def _refuse_change(at: Located, wire: int) -> int:
     return host & ~(os.O_CREAT | os.O_EXCL)
 
 
-def open(session: Any, request: Any) -> Any:  # noqa: A001 - operations carry their system call's name
+def open(session: Any, request: Any) -> Any:
     if request.directory and not request.path:
         return _reopen(session, request)
     nofollow = AT_SYMLINK_NOFOLLOW if request.flags & protocol.OPEN_FLAGS["O_NOFOLLOW"] else 0
@@ -370,7 +372,8 @@ def _opened(session: Any, request: Any, fd: int) -> Any:
         if kind == protocol.HANDLE_KINDS["KIND_POSITIONED"]:
             os.set_blocking(fd, True)
         if stat_bits.S_ISFIFO(st[7]) and not host & (os.O_NONBLOCK | O_PATH):
-            return Waiting(fd, select.POLLIN, -1, lambda _: _issued(session, request, fd, kind, st), lambda: os.close(fd))
+            issue = functools.partial(_issued, session, request, fd, kind, st)
+            return Waiting(fd, select.POLLIN, -1, lambda _events: issue(), functools.partial(os.close, fd))
     except BaseException:
         os.close(fd)
         raise
@@ -420,7 +423,7 @@ def share(session: Any, request: Any) -> Tuple:
 
 
 def _readable(session: Any, number: int) -> Handle:
-    handle = session.handles.get(number)
+    handle: Handle = session.handles.get(number)
     kinds = protocol.HANDLE_KINDS
     if handle.kind == kinds["KIND_PATH"] or handle.flags & 3 == 1:
         raise fail(errno.EBADF)
@@ -471,7 +474,8 @@ def advise(session: Any, request: Any) -> Tuple:
 
 def extents(session: Any, request: Any) -> Tuple:
     handle = session.handles.get(request.handle)
-    end, at, found = request.offset + request.length, request.offset, []
+    end, at = request.offset + request.length, request.offset
+    found: List[Tuple[int, int]] = []
     if request.offset < 0 or request.length < 0:
         raise fail(errno.EINVAL)
     keep = os.lseek(handle.fd, 0, os.SEEK_CUR)
@@ -605,17 +609,15 @@ def statfs(session: Any, request: Any) -> Tuple:
             if at.path:
                 os.close(fd)
     fsid = s.fsid[0] & 0xFFFFFFFF | (s.fsid[1] & 0xFFFFFFFF) << 32
-    mask = 2**32 - 1
-    return (s.type & mask, s.bsize, s.frsize, s.blocks, s.bfree, s.bavail, s.files, s.ffree, fsid, s.namelen, s.flags & mask)
+    counts = (s.bsize, s.frsize, s.blocks, s.bfree, s.bavail, s.files, s.ffree)
+    return (s.type & 0xFFFFFFFF, *counts, fsid, s.namelen, s.flags & 0xFFFFFFFF)
+
+
+_PATHCONF = {wire: os.pathconf_names.get(name[1:]) for name, wire in protocol.PATHCONF.items()}
 
 
 def pathconf(session: Any, request: Any) -> Tuple:
-    for name, wire in protocol.PATHCONF.items():
-        if wire == request.name:
-            break
-    else:
-        raise fail(errno.EINVAL)
-    number = os.pathconf_names.get(name[1:])
+    number = _PATHCONF.get(request.name)
     if number is None:
         raise fail(errno.EINVAL)
     with Located(session, request.directory, request.path, request.flags) as at:
@@ -644,7 +646,7 @@ def set_flags(session: Any, request: Any) -> Tuple:
 
 
 def _ioctl_table() -> Dict[int, Tuple[int, int]]:
-    """wire -> (this machine's request, bytes that it reads); numbers by the kernel's _IOR rule, which has two layouts."""
+    """wire -> (this machine's request, bytes that it reads); by the kernel's _IOR rule, which has two layouts."""
     odd = os.uname().machine.startswith(("mips", "ppc", "sparc", "alpha"))
     word = ctypes.sizeof(ctypes.c_long)
 
@@ -734,7 +736,7 @@ def watch_open(session: Any, request: Any) -> Tuple:
 
 
 def _watch(session: Any, number: int) -> Handle:
-    handle = session.handles.get(number)
+    handle: Handle = session.handles.get(number)
     if handle.kind != protocol.HANDLE_KINDS["KIND_WATCH"]:
         raise fail(errno.EINVAL)
     return handle
@@ -783,7 +785,8 @@ def ping(session: Any, request: Any) -> Any:
 
 
 def get_status(session: Any, request: Any) -> Tuple:
-    return session.status()
+    status: Tuple[int, ...] = session.status()
+    return status
 
 
 HANDLERS: Dict[int, Callable[[Any, Any], Any]] = {

@@ -321,6 +321,9 @@ class Codec:
     9
     """
 
+    fields: Tuple[str, ...]
+    tuple: Any  # the named tuple's class
+
     def __init__(self, layout: Struct, name: str = "Message") -> None:
         self.layout = layout
         self.fixed = ">"

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The server's sockets: listening, who may connect, moving bytes, waiting, ending.  The only module with an event loop.
 
-uvloop and _fast carry the traffic where they are there; `pure` (or their absence) runs the same sessions on plain asyncio.
+uvloop and _fast carry the traffic where they are there; `pure` (or their absence) runs the same sessions on plain
+asyncio.
 """
 
 import asyncio
@@ -54,7 +55,8 @@ def open_listener(address: str, no_auth: bool) -> socket.socket:
             return _listen_unix(address[5:])
         host, _, port = address.rpartition(":")
         host = host.strip("[]") or "127.0.0.1"
-        family, kind, number, _, at = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, number, _, at = found[0]
         if not no_auth and not ipaddress.ip_address(at[0]).is_loopback:
             raise ServeError(
                 f"{address} can be reached by others and remotec would let any of them act with your rights: "
@@ -153,12 +155,13 @@ class Waiters:
         self.waits: "Dict[int, Callable[[int], None]]" = {}
         loop.add_reader(self.epoll.fileno(), self.ready)
 
-    def wait(self, waiting: Waiting, done: Callable[[int], None]) -> Callable[[], None]:
+    def wait(self, waiting: Waiting, done: Callable[[int], None]) -> Callable[[], object]:
         """Calls done(events) from the loop when `waiting` is ready or its time is over; returns what gives it up."""
         fd = os.dup(waiting.fd)  # the handle may be closed, and its number reused, meanwhile
         timer: "List[asyncio.TimerHandle]" = []
 
         def end() -> bool:
+            """False: it is over already."""
             for handle in timer:
                 handle.cancel()
             if self.waits.pop(fd, None) is None:
@@ -401,9 +404,11 @@ async def serve(options: ServeOptions, fast: Any = None) -> None:
             host.listen(listener)
             if options.no_auth and listener.family != socket.AF_UNIX:
                 log.warning(
-                    "%s without authentication: whoever can reach it acts with the full rights of uid %d, and what crosses "
-                    "the network is not encrypted", name_of(listener), os.geteuid()
-                )  # fmt: skip
+                    "%s without authentication: whoever can reach it acts with the full rights of uid %d, "
+                    "and what crosses the network is not encrypted",
+                    name_of(listener),
+                    os.geteuid(),
+                )
             print(f"listening on {name_of(listener)}", flush=True)
         await host.stopped
     finally:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Sessions and connections without I/O on sockets: bytes in, replies out.
 
-A `Connection` takes what arrived, cuts it into frames, calls the operations and gives back the replies' bytes; what has to wait
-for a descriptor (operations.Waiting) it hands to its `wait` function and answers later.  server.py and _fast.pyx move the
-bytes.  This is the one place where an OSError becomes an errno name.
+A `Connection` takes what arrived, cuts it into frames, calls the operations and gives back the replies' bytes; what has
+to wait for a descriptor (operations.Waiting) it hands to its `wait` function and answers later.  server.py and
+_fast.pyx move the bytes.  This is the one place where an OSError becomes an errno name.
 """
 
 import errno
@@ -101,7 +101,7 @@ class Session:
                 self.close_handle(number)
 
     def inside_root(self, directory: int, path: bytes) -> bytes:
-        """The path as openat2(root_fd, …, RESOLVE_IN_ROOT) takes it: from the root, even where it starts at a handle."""
+        """The path as openat2(root_fd, …, RESOLVE_IN_ROOT) takes it: from the root, even if it starts at a handle."""
         if path.startswith(b"/") or not directory:
             return path
         return self.seen_from_root(os.readlink(b"/proc/self/fd/%d" % self.handles.get(directory).fd)) + b"/" + path
@@ -119,7 +119,9 @@ class Session:
 class Server:
     """The sessions of one server; knows nothing of sockets."""
 
-    def __init__(self, root: Optional[bytes] = None, table: Callable[[], Any] = HandleTable, name: str = "remotec") -> None:
+    def __init__(
+        self, root: Optional[bytes] = None, table: Callable[[], Any] = HandleTable, name: str = "remotec"
+    ) -> None:
         self.root = os.path.realpath(root) if root is not None else None
         self.root_fd = os.open(self.root, operations.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if self.root else None
         self.table = table
@@ -161,14 +163,14 @@ class Server:
 class Connection:
     """One connection's side of the protocol.
 
-    `wait(waiting, done)` starts a wait and returns a function that gives it up; `done(events)` is called when it is over.
-    `send(bytes)` takes a late reply.  `allowed`: the peer is our own user, or authentication is off."""
+    `wait(waiting, done)` starts a wait and returns a function that gives it up; `done(events)` is called when it is
+    over.  `send(bytes)` takes a late reply.  `allowed`: the peer is our own user, or authentication is off."""
 
     def __init__(
         self,
         server: Server,
         send: Callable[[bytes], None],
-        wait: "Callable[[Waiting, Callable[[int], None]], Callable[[], None]]",
+        wait: "Callable[[Waiting, Callable[[int], None]], Callable[[], object]]",
         allowed: bool = True,
     ) -> None:
         self.server = server
@@ -178,11 +180,11 @@ class Connection:
         self.session: Optional[Session] = None
         self.client = 0
         self.buffer = bytearray()
-        self.waiting: "Dict[int, Tuple[Callable[[], None], Waiting, int]]" = {}
+        self.waiting: "Dict[int, Tuple[Callable[[], object], Waiting, int]]" = {}
 
     def receive(self, data: bytes) -> bytes:
-        """Replies to the whole frames that are there now; ProtocolError: the connection must be closed, after the bytes in the
-        exception's `last_words` (a refusal of HELLO) have gone out."""
+        """Replies to the whole frames that are there now; ProtocolError: the connection must be closed, after the bytes
+        in the exception's `last_words` (a refusal of HELLO) have gone out."""
         buffer = self.buffer
         buffer += data
         replies = []
@@ -221,7 +223,9 @@ class Connection:
         reply = self.answer(known, request_id, lambda: handler(self.session, request), bool(flags & _ONE_WAY))
         return b"" if flags & _ONE_WAY else reply
 
-    def answer(self, known: protocol.Operation, request_id: int, act: Callable[[], Any], one_way: bool = False) -> bytes:
+    def answer(
+        self, known: protocol.Operation, request_id: int, act: Callable[[], Any], one_way: bool = False
+    ) -> bytes:
         try:
             result = act()
             if isinstance(result, Waiting):
@@ -285,7 +289,8 @@ class Connection:
             raise Refused(error_frame(_HELLO, request_id, errno.EACCES), "a peer of another user")
         version = min(request.version, protocol.VERSION)
         if version < max(request.min_version, protocol.MIN_VERSION):
-            raise Refused(error_frame(_HELLO, request_id, errno.EPROTONOSUPPORT), f"a peer of version {request.version}")
+            last_words = error_frame(_HELLO, request_id, errno.EPROTONOSUPPORT)
+            raise Refused(last_words, f"a peer of version {request.version}")
         try:
             session = self.server.session(request.session)
         except OSError as error:

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, List
+from typing import List
 
 from remotec import protocol
 
@@ -53,8 +53,7 @@ class Mutator:
         operation = header.operation if chance.random() < 0.97 else chance.randrange(65536)
         flags = chance.choice([0, 0, 0, 1, chance.getrandbits(32)])
         length = len(payload) if chance.random() < 0.995 else chance.choice(EXTREMES)
-        fields = dict(length=length, operation=operation, error=0, request_id=request_id, flags=flags)
-        return protocol.Header.build(fields) + bytes(payload)
+        return frame(length, operation, request_id, flags) + payload
 
     def mutate(self, payload: bytearray) -> bytearray:
         chance = self.chance
@@ -79,28 +78,28 @@ class Mutator:
         return payload
 
 
+def frame(length: int, operation: int, request_id: int, flags: int = 0) -> bytes:
+    """A request's header."""
+    return protocol.HEADER.build(length, operation, 0, request_id, flags)
+
+
 def hello() -> bytes:
-    payload = protocol.HELLO.request.layout.build(
-        dict(
-            magic=protocol.MAGIC,
-            version=protocol.VERSION,
-            min_version=protocol.MIN_VERSION,
-            capabilities=0,
-            session=random.randbytes(16),
-            client=1,
-            program=b"fuzz",
-        )
+    payload = protocol.HELLO.request.build(
+        magic=protocol.MAGIC,
+        version=protocol.VERSION,
+        min_version=protocol.MIN_VERSION,
+        capabilities=0,
+        session=random.randbytes(16),
+        client=1,
+        program=b"fuzz",
     )
-    fields = dict(length=len(payload), operation=protocol.HELLO.code, error=0, request_id=0, flags=0)
-    return protocol.Header.build(fields) + payload
+    return frame(len(payload), protocol.HELLO.code, 0) + payload
 
 
 def open_text() -> bytes:
     """A good OPEN, so that there are handles to be wrong about."""
-    fields: "dict[str, Any]" = dict(directory=0, flags=0, mode=0, resolve=0, prefetch=0, path=b"/text")
-    payload = protocol.OPEN.request.layout.build(fields)
-    header = dict(length=len(payload), operation=protocol.OPEN.code, error=0, request_id=2, flags=0)
-    return protocol.Header.build(header) + payload
+    payload = protocol.OPEN.request.build(directory=0, flags=0, mode=0, resolve=0, prefetch=0, path=b"/text")
+    return frame(len(payload), protocol.OPEN.code, 2) + payload
 
 
 def converse(address: "tuple[str, int]", frames: List[bytes]) -> None:
@@ -152,7 +151,8 @@ def fuzz(count: int, pure: bool, seed: int) -> str:
         said = log.read().decode(errors="replace")
         assert ended == 0 and "Traceback" not in said, f"exit {ended}, seed {seed}: {said[-2000:]}"
     seconds = time.monotonic() - started
-    return f"{sent} frames at a {'pure' if pure else 'fast'} server in {seconds:.0f} s, seed {seed}; {resident} MiB resident"
+    mode = "pure" if pure else "fast"
+    return f"{sent} frames at a {mode} server in {seconds:.0f} s, seed {seed}; {resident} MiB resident"
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""No server, another server, a server that goes: a clear errno in bounded time, one line from remotec, never local data."""
+"""No server, another server, a server that goes: a clear errno in bounded time, one line of ours, never local data."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ import pytest
 from oracle import TIERS, Server, command
 from remotec import protocol
 from remotec.client import Client
+
+
+def address_of(listener: socket.socket) -> str:
+    return f"127.0.0.1:{listener.getsockname()[1]}"
+
 
 Serve = Callable[[Callable[[socket.socket], None]], str]
 
@@ -39,14 +44,16 @@ def serve() -> Iterator[Serve]:
                 threading.Thread(target=talk, args=(connection,), daemon=True).start()
 
         threading.Thread(target=accept, daemon=True).start()
-        return "127.0.0.1:%d" % listener.getsockname()[1]
+        return address_of(listener)
 
     yield start
     for listener in listeners:
         listener.close()
 
 
-def run(address: str, tree: Path, tier: str, *words: str, options: "tuple[str, ...]" = ()) -> "subprocess.CompletedProcess[bytes]":
+def run(
+    address: str, tree: Path, tier: str, *words: str, options: "tuple[str, ...]" = ()
+) -> "subprocess.CompletedProcess[bytes]":
     return subprocess.run(
         [*command(address, tree, tier, *options), *words], capture_output=True, stdin=subprocess.DEVNULL, timeout=60
     )
@@ -55,7 +62,7 @@ def run(address: str, tree: Path, tier: str, *words: str, options: "tuple[str, .
 @pytest.mark.parametrize("tier", TIERS)
 def test_no_server(tree: Path, tier: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
-        address = "127.0.0.1:%d" % unused.getsockname()[1]
+        address = address_of(unused)
     done = run(address, tree, tier, "cat", "/box/text")
     assert (done.returncode, done.stdout) == (125, b"")
     assert done.stderr == b"remotec: %s: Connection refused\n" % address.encode()
@@ -83,8 +90,7 @@ def test_another_version(tree: Path, serve: Serve) -> None:
         connection.recv(4096)
         name = b"EPROTONOSUPPORT"
         error = protocol.ERRNO[name.decode()]
-        header = dict(length=len(name), operation=protocol.HELLO.code, error=error, request_id=0, flags=0)
-        connection.sendall(protocol.Header.build(header) + name)
+        connection.sendall(protocol.HEADER.build(len(name), protocol.HELLO.code, error, 0, 0) + name)
         connection.close()
 
     done = run(serve(refuse), tree, "preload", "cat", "/box/text")
@@ -148,7 +154,8 @@ def test_no_handle_is_left(tree: Path, tiers: Dict[str, str], tier: str) -> None
     server = Server("fast")
     script = """exec 3< /box/text 4< /box/bin; (cat <&3 > /dev/null) & cat /box/many/* > /dev/null; wait
         python3 -c 'import os; [os.open("/box/text", 0) for _ in range(99)]; os.fork() or os.execvp("true", ["true"])'
-        find /box -name f00* > /dev/null; cd /box && ls > /dev/null; for f in many/f01*; do wc -c < $f; done > /dev/null"""
+        find /box -name f00* > /dev/null; cd /box && ls > /dev/null
+        for f in many/f01*; do wc -c < $f; done > /dev/null"""
     done = run(server.address, tree, tier, "bash", "-c", script)
     assert (done.returncode, done.stderr) == (0, b"")
     process = subprocess.Popen([*command(server.address, tree, tier), "cat", "/box/fifo"], stdout=subprocess.PIPE)

@@ -31,7 +31,8 @@ def build(name: str, sources: "list[str]", scratch: Path) -> Path:
 
 def run(program: Path, *arguments: str, stdin: str = "/dev/null") -> str:
     with open(stdin) as source:
-        done = subprocess.run([program, *arguments], cwd=ROOT, stdin=source, capture_output=True, text=True, timeout=300)
+        command = [program, *arguments]
+        done = subprocess.run(command, cwd=ROOT, stdin=source, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done.stdout
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
+
 from oracle import Server
 
 HELLO, OPEN, CLOSE, PREAD, STAT, READDIR, STATUS = 1, 3, 4, 7, 10, 15, 28
@@ -43,9 +44,9 @@ def stat_of(fields: bytes) -> Dict[str, int]:
 
 def local_stat(path: Path) -> Dict[str, int]:
     s = os.lstat(path)
-    return {"mode": s.st_mode, "ino": s.st_ino, "nlink": s.st_nlink, "uid": s.st_uid, "gid": s.st_gid, "size": s.st_size,
-            "blocks": s.st_blocks, "atime": s.st_atime_ns, "ctime": s.st_ctime_ns, "mtime": s.st_mtime_ns,
-            "dev": s.st_dev}  # fmt: skip
+    return {"mode": s.st_mode, "ino": s.st_ino, "nlink": s.st_nlink, "uid": s.st_uid, "gid": s.st_gid,
+            "size": s.st_size, "blocks": s.st_blocks, "atime": s.st_atime_ns, "ctime": s.st_ctime_ns,
+            "mtime": s.st_mtime_ns, "dev": s.st_dev}  # fmt: skip
 
 
 class Client:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Dict
 
 import pytest
+
 from conftest import Same
 from oracle import TIERS, Server, command
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Dict, Iterator
 
 import pytest
-from oracle import Server, command
 
+from oracle import Server, command
 from remotec import protocol
 from remotec.protocol import HEADER
 

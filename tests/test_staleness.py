@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Dict
 
 import pytest
+
 from oracle import Server, command
 
 PAUSING = """

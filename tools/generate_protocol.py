@@ -14,7 +14,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from protocol_document import document  # noqa: E402
-
 from remotec import protocol  # noqa: E402
 
 HEADER = ROOT / "csrc" / "protocol.h"

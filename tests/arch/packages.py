@@ -17,7 +17,7 @@ from .architectures import CACHE, Architecture
 PROGRAMS = "coreutils findutils grep tar dash bash sed gawk sqlite3".split()
 PYTHON = ["python3", "libpython3.11-dev"]
 EXTRA = {"s390x": PYTHON, "armhf": ["python3"], "i386": ["python3"], "arm64": ["python3-minimal"]}
-PYTHON_OF = {name: "usr/bin/python3.11" for name in EXTRA}  # in its directory
+PYTHON_OF = dict.fromkeys(EXTRA, "usr/bin/python3.11")  # in its directory
 
 
 class Unavailable(Exception):
