@@ -97,12 +97,15 @@ static void spawned(char *const *environment)
 	posix_spawn_file_actions_t actions;
 	char *argv[] = { (char *)self, (char *)file, "child", "-1", "-1", NULL };
 	pid_t child;
+	int error, status;
 
 	lseek(fd, 10, SEEK_SET);
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, fd, 0);
-	show("posix_spawn", posix_spawn(&child, self, &actions, NULL, argv, environment));
-	show("spawned child", wait_for(child));
+	error = posix_spawn(&child, self, &actions, NULL, argv, environment);
+	status = error ? -1 : wait_for(child);
+	show("posix_spawn", error);	/* after what the child has to say */
+	show("spawned child", status);
 	close(fd);
 }
 
