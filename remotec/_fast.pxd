@@ -40,6 +40,6 @@ cdef class Link:
     cdef work(self)
     cdef bint one_frame(self) except -1
     cdef account(self)
-    cdef read_later(self)
+    cdef bint read_later(self) except -1
     cdef wait_for_room(self)
     cdef resume(self)

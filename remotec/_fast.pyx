@@ -230,14 +230,14 @@ cdef class HandleTable:
         return slot | (<uint64_t>self.generations[slot] << 32)
 
     def get(self, number):
-        cdef Py_ssize_t slot = number & 0xFFFFFFFF
-        if slot < self.size and self.fds[slot] >= 0 and self.generations[slot] == number >> 32:
+        cdef uint32_t slot = number & 0xFFFFFFFF
+        if slot < <size_t>self.size and self.fds[slot] >= 0 and self.generations[slot] == number >> 32:
             return self.handles[slot]
         raise fail(errno_names.EBADF)
 
     def remove(self, number):
         handle = self.get(number)
-        cdef Py_ssize_t slot = number & 0xFFFFFFFF
+        cdef uint32_t slot = number & 0xFFFFFFFF
         self.fds[slot] = -1
         self.readable[slot] = 0
         self.generations[slot] = (self.generations[slot] + 1) & 0x7FFFFFFF
@@ -490,8 +490,8 @@ cdef class Link:
                 if not self.one_frame():
                     return
             elif result == SLOW:
-                self.read_later()
-                return
+                if self.read_later():
+                    return
             elif result == BLOCKED:
                 return self.wait_for_room()
             elif result == GONE:
@@ -517,7 +517,7 @@ cdef class Link:
         except protocol.ProtocolError as error:
             log.info("closing a connection: %s", error)
             self.last = True
-            self.send(getattr(error, "last_words", b""))
+            self.send(error.last_words)
             if not self.pending() and not self.tail:
                 self.close()
             return False
@@ -531,15 +531,20 @@ cdef class Link:
         self.host.server.bytes += self.bytes_sent
         self.requests = self.bytes_sent = 0
 
-    cdef read_later(self):
-        """The PREAD at the front would wait for a disk: a worker does it, and other requests go on meanwhile."""
+    cdef bint read_later(self) except -1:
+        """The PREAD at the front would wait for a disk: a worker does it; false: there is an error reply already."""
         cdef uint8_t *at = self.input + self.input_start
         cdef uint32_t request_id = get32(at + 8)
         cdef const uint8_t *request = at + RC_HEADER_SIZE
         count = min(get32(request + RC_PREAD_REQUEST_count), <uint32_t>RC_LIMIT_MAX_DATA)
         offset = <int64_t>get64(request + RC_PREAD_REQUEST_offset)
-        fd = os.dup(self.table.descriptor(get64(request + RC_PREAD_REQUEST_handle)))
+        file = self.table.descriptor(get64(request + RC_PREAD_REQUEST_handle))
         self.input_start += RC_HEADER_SIZE + RC_PREAD_REQUEST_SIZE
+        try:
+            fd = os.dup(file)
+        except OSError as error:
+            self.send(error_frame(RC_OP_PREAD, request_id, error.errno))
+            return self.pending()
 
         def read():
             try:
@@ -564,10 +569,14 @@ cdef class Link:
         self.reading = False
         self.loop.remove_reader(self.fd)
         self.loop.run_in_executor(None, read).add_done_callback(done)
+        return True
 
     cdef wait_for_room(self):
         if self.file >= 0 and not self.file_owned:  # another connection may close the handle meanwhile
-            self.file = os.dup(self.file)
+            try:
+                self.file = os.dup(self.file)
+            except OSError:
+                return self.close()
             self.file_owned = True
         if not self.writing:
             self.writing = True

@@ -22,6 +22,8 @@ from . import protocol
 AT_FDCWD = -100
 AT_EMPTY_PATH = protocol.AT_FLAGS["AT_EMPTY_PATH"]
 AT_SYMLINK_NOFOLLOW = protocol.AT_FLAGS["AT_SYMLINK_NOFOLLOW"]
+AT_EACCESS = protocol.AT_FLAGS["AT_EACCESS"]
+RESOLVE_BENEATH, RESOLVE_IN_ROOT = (protocol.RESOLVE[name] for name in ("RESOLVE_BENEATH", "RESOLVE_IN_ROOT"))
 ALL_STAT = 0x1FFF  # STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID
 O_PATH = getattr(os, "O_PATH", 0o10000000)
 
@@ -115,17 +117,25 @@ class Handle:
     def nonblocking(self) -> bool:
         return bool(self.flags & protocol.OPEN_FLAGS["O_NONBLOCK"])
 
+    def path(self) -> bytes:
+        """Where its file is now, on this machine; ENOENT where it was removed."""
+        path = os.readlink(b"/proc/self/fd/%d" % self.fd)
+        if path.endswith(b" (deleted)") and os.fstat(self.fd).st_nlink == 0:
+            raise fail(errno.ENOENT)
+        return path
+
 
 class Waiting(NamedTuple):
     """A reply that has to wait for `fd` to be ready for `events` (select.POLL*), at most timeout_ms (-1: for ever).
 
-    `finish` is then called with the events that came (0: the time is over) and gives the reply, or another Waiting."""
+    `finish` is then called with the events that came (0: the time is over) and gives the reply, or another Waiting;
+    where it won't be, `give_up` is."""
 
     fd: int
     events: int
     timeout_ms: int
     finish: "Callable[[int], Any]"
-    abandon: "Optional[Callable[[], None]]" = None
+    give_up: "Callable[[], object]" = lambda: None
 
 
 class Bytes(NamedTuple):
@@ -160,6 +170,13 @@ def openat2(dirfd: int, path: bytes, flags: int, mode: int, resolve: int) -> int
     )
 
 
+def check_path(path: bytes) -> None:
+    if b"\0" in path:
+        raise fail(errno.EINVAL)
+    if len(path) >= protocol.LIMITS["MAX_PATH"]:
+        raise fail(errno.ENAMETOOLONG)
+
+
 class Located:
     """A path ready for a system call: `dirfd` and `path` for the *at calls.
 
@@ -170,19 +187,16 @@ class Located:
     def __init__(self, session: Any, directory: int, path: bytes, flags: int) -> None:
         self._own = -1
         self.flags = flags
-        if b"\0" in path:
-            raise fail(errno.EINVAL)
-        if len(path) >= protocol.LIMITS["MAX_PATH"]:
-            raise fail(errno.ENAMETOOLONG)
+        check_path(path)
         self.dirfd = session.handles.get(directory).fd if directory else AT_FDCWD
         self.path = path
         if not path:
             if not directory or not flags & AT_EMPTY_PATH:
                 raise fail(errno.ENOENT)
         elif session.root_fd is not None:
-            follow = 0 if flags & AT_SYMLINK_NOFOLLOW else None
+            nofollow = os.O_NOFOLLOW if flags & AT_SYMLINK_NOFOLLOW else 0
             inside = session.inside_root(directory, path)
-            self._own = openat2(session.root_fd, inside, O_PATH | (0 if follow is None else os.O_NOFOLLOW), 0, 0x10)
+            self._own = openat2(session.root_fd, inside, O_PATH | nofollow, 0, RESOLVE_IN_ROOT)
             self.dirfd, self.path = self._own, b""
             self.flags |= AT_EMPTY_PATH
         elif not directory and not path.startswith(b"/"):
@@ -262,22 +276,25 @@ def access(session: Any, request: Any) -> Tuple:
         raise fail(errno.EINVAL)
     with Located(session, request.directory, request.path, flags) as at:
         if mode & 2:
-            kind = stat_bits.S_IFMT(status(at.dirfd, at.path, at.flags & ~0x200, 3)[7])
+            kind = stat_bits.S_IFMT(status(at.dirfd, at.path, at.flags & ~AT_EACCESS, 3)[7])
             if kind in (stat_bits.S_IFREG, stat_bits.S_IFDIR, stat_bits.S_IFLNK):
                 raise fail(errno.EROFS)
         assert _faccessat
-        if at.path and not flags & AT_SYMLINK_NOFOLLOW:
-            _checked(_faccessat(at.dirfd, at.path, mode, flags & 0x200))
+        if at.path:
+            _checked(_faccessat(at.dirfd, at.path, mode, flags & (AT_EACCESS | AT_SYMLINK_NOFOLLOW)))
         else:
-            _checked(_faccessat(AT_FDCWD, at.name(), mode, flags & 0x300))
+            _checked(_faccessat(AT_FDCWD, at.name(), mode, flags & AT_EACCESS))
     return ()
 
 
 def readlink(session: Any, request: Any) -> Tuple:
-    if not request.path:  # readlinkat(fd, "") of an O_PATH descriptor
-        return (os.readlink(b"", dir_fd=session.handles.get(request.directory).fd),)
-    with Located(session, request.directory, request.path, AT_SYMLINK_NOFOLLOW) as at:
-        return (os.readlink(at.path, dir_fd=None if at.dirfd == AT_FDCWD else at.dirfd),)
+    with Located(session, request.directory, request.path, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) as at:
+        try:
+            return (os.readlink(at.path, dir_fd=None if at.dirfd == AT_FDCWD else at.dirfd),)
+        except FileNotFoundError:
+            if request.path and not at.path:  # of a descriptor, the kernel says so where it's no link
+                raise fail(errno.EINVAL) from None
+            raise
 
 
 # ------------------------------------------------------------------------------------------------- open, read
@@ -297,30 +314,33 @@ def _kind_of(fd: int, st: Tuple[int, ...], flags: int) -> int:
     return kinds["KIND_STREAM"]
 
 
-def _exists(dirfd: int, path: bytes, flags: int) -> Optional[Tuple[int, ...]]:
+def _look(dirfd: int, path: bytes, nofollow: int, resolve: int) -> Optional[Tuple[int, ...]]:
+    """The attributes of what open would find; None: nothing."""
     try:
-        return status(dirfd, path, flags, 0x7FF)
+        if not resolve:
+            return status(dirfd, path, AT_SYMLINK_NOFOLLOW if nofollow else 0, 0x7FF)
+        fd = openat2(dirfd, path, O_PATH | (os.O_NOFOLLOW if nofollow else 0), 0, resolve)
     except FileNotFoundError:
         return None
+    try:
+        return status(fd, b"", AT_EMPTY_PATH, 0x7FF)
+    finally:
+        os.close(fd)
 
 
-def _refuse_change(at: Located, wire: int) -> int:
+def _refuse_change(dirfd: int, path: bytes, wire: int, resolve: int) -> int:
     """What a read-only mount says to flags that would change something; else the flags less what means nothing."""
     creating, host = wire & protocol.OPEN_FLAGS["O_CREAT"], open_flags(wire)
     if wire & protocol.OPEN_FLAGS["O_TMPFILE"] == protocol.OPEN_FLAGS["O_TMPFILE"]:
-        status(at.dirfd, at.path, at.flags, 1)
-        raise fail(errno.EROFS)
+        raise fail(errno.EROFS if _look(dirfd, path, 0, resolve) else errno.ENOENT)
     writing = host & 3 or wire & protocol.OPEN_FLAGS["O_TRUNC"]
     if not (creating or writing) or host & O_PATH:
         return host
     exclusive = creating and wire & protocol.OPEN_FLAGS["O_EXCL"]
-    found = _exists(at.dirfd, at.path, at.flags | (AT_SYMLINK_NOFOLLOW if exclusive or host & os.O_NOFOLLOW else 0))
+    found = _look(dirfd, path, exclusive or host & os.O_NOFOLLOW, resolve)
     if found is None:
-        if creating:
-            head = os.path.dirname(at.path.rstrip(b"/")) or (b"." if at.dirfd != AT_FDCWD else b"/")
-            status(at.dirfd, head, 0, 1)
-            raise fail(errno.EROFS)
-        raise fail(errno.ENOENT)
+        head = os.path.dirname(path.rstrip(b"/")) or (b"/" if path.startswith(b"/") else b".")
+        raise fail(errno.EROFS if creating and _look(dirfd, head, 0, resolve) else errno.ENOENT)
     if exclusive:
         raise fail(errno.EEXIST)
     if stat_bits.S_ISDIR(found[7]):
@@ -335,24 +355,28 @@ def _refuse_change(at: Located, wire: int) -> int:
 def open(session: Any, request: Any) -> Any:
     if request.directory and not request.path:
         return _reopen(session, request)
-    nofollow = AT_SYMLINK_NOFOLLOW if request.flags & protocol.OPEN_FLAGS["O_NOFOLLOW"] else 0
-    if session.root_fd is not None:
-        inside = session.inside_root(request.directory, request.path)
-        at = Located.__new__(Located)
-        at.dirfd, at.path, at.flags, at._own = session.root_fd, inside, nofollow, -1
-        resolve = request.resolve | 0x10
-    else:
-        at = Located(session, request.directory, request.path, nofollow)
-        resolve = request.resolve
-    flags = _refuse_change(at, request.flags) | os.O_CLOEXEC | os.O_NOCTTY
+    dirfd, path, resolve = _starting_point(session, request)
+    flags = _refuse_change(dirfd, path, request.flags, resolve) | os.O_CLOEXEC
+    if flags & O_PATH:  # openat2, unlike open, doesn't take what then means nothing
+        flags &= O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    else:  # a fifo's open must not block us, nor its later reads: those wait for readiness first
+        flags |= os.O_NOCTTY | os.O_NONBLOCK
+    if resolve:
+        return _opened(session, request, openat2(dirfd, path, flags, 0, resolve))
+    return _opened(session, request, os.open(path, flags, dir_fd=None if dirfd == AT_FDCWD else dirfd))
 
-    def do_open(extra: int) -> int:
-        if resolve:
-            return openat2(at.dirfd, at.path, flags | extra, 0, resolve)
-        return os.open(at.path, flags | extra, dir_fd=None if at.dirfd == AT_FDCWD else at.dirfd)
 
-    # A fifo's open must not block us, nor its later reads: those wait for readiness first.
-    return _opened(session, request, do_open(0 if flags & O_PATH else os.O_NONBLOCK))
+def _starting_point(session: Any, request: Any) -> Tuple[int, bytes, int]:
+    """dirfd, path and how to resolve it, for an OPEN."""
+    if session.root_fd is None:
+        at = Located(session, request.directory, request.path, 0)
+        return at.dirfd, at.path, request.resolve
+    check_path(request.path)
+    if request.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT):  # kept below a directory that is below the root
+        directory = session.handles.get(request.directory).fd if request.directory else session.root_fd
+        return directory, request.path, request.resolve
+    inside = session.inside_root(request.directory, request.path)
+    return session.root_fd, inside, request.resolve | RESOLVE_IN_ROOT
 
 
 def _reopen(session: Any, request: Any) -> Any:
@@ -555,7 +579,7 @@ def _sized(request: Any, value: bytes) -> Tuple:
 
 
 def getxattr(session: Any, request: Any) -> Tuple:
-    if not request.name or len(request.name) > protocol.LIMITS["MAX_NAME"]:
+    if not request.name or len(request.name) > protocol.LIMITS["MAX_NAME"] or b"\0" in request.name:
         raise fail(errno.ERANGE)
     with Located(session, request.directory, request.path, request.flags) as at:
         follow = not (request.flags & AT_SYMLINK_NOFOLLOW and at.path)
@@ -625,17 +649,17 @@ def pathconf(session: Any, request: Any) -> Tuple:
 
 
 def getpath(session: Any, request: Any) -> Tuple:
-    fd = session.handles.get(request.handle).fd
-    path = os.readlink(b"/proc/self/fd/%d" % fd)
-    if path.endswith(b" (deleted)") and os.fstat(fd).st_nlink == 0:
-        raise fail(errno.ENOENT)
-    return (session.seen_from_root(path),)
+    return (session.seen_from_root(session.handles.get(request.handle).path()),)
 
 
 def describe(session: Any, request: Any) -> Tuple:
     handle = session.handles.get(request.handle)
     st = status(handle.fd, b"", AT_EMPTY_PATH, ALL_STAT)
-    return (handle.kind, handle.flags, st, getpath(session, request)[0])
+    try:
+        path = session.seen_from_root(handle.path())
+    except FileNotFoundError:
+        path = b""
+    return (handle.kind, handle.flags, st, path)
 
 
 def set_flags(session: Any, request: Any) -> Tuple:
@@ -723,8 +747,11 @@ def poll(session: Any, request: Any) -> Any:
     def finish(got: int) -> Tuple:
         return (_translate(got, back),)
 
-    if handle.kind in (protocol.HANDLE_KINDS["KIND_POSITIONED"], protocol.HANDLE_KINDS["KIND_DIRECTORY"]):
-        return finish(events & (select.POLLIN | select.POLLOUT | select.POLLRDNORM | select.POLLWRNORM))
+    poller = select.poll()
+    poller.register(handle.fd, events)
+    now = poller.poll(0)
+    if now or not request.timeout_ms:
+        return finish(now[0][1] if now else 0)
     return Waiting(handle.fd, events, request.timeout_ms, finish)
 
 
@@ -742,11 +769,18 @@ def _watch(session: Any, number: int) -> Handle:
     return handle
 
 
+_IN_DONT_FOLLOW = protocol.WATCH_EVENTS["IN_DONT_FOLLOW"]
+
+
 def watch_add(session: Any, request: Any) -> Tuple:
     handle = _watch(session, request.handle)
-    with Located(session, request.directory, request.path, AT_EMPTY_PATH) as at:
+    mask = request.mask
+    nofollow = AT_SYMLINK_NOFOLLOW if mask & _IN_DONT_FOLLOW else 0
+    with Located(session, request.directory, request.path, AT_EMPTY_PATH | nofollow) as at:
+        if not at.path:  # its name is a link of /proc's
+            mask &= ~_IN_DONT_FOLLOW
         assert _inotify_add_watch
-        return (_checked(_inotify_add_watch(handle.fd, at.name(), request.mask)),)
+        return (_checked(_inotify_add_watch(handle.fd, at.name(), mask)),)
 
 
 def watch_remove(session: Any, request: Any) -> Tuple:

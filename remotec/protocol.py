@@ -427,6 +427,8 @@ def _format_of(field: Any) -> str:
 class ProtocolError(Exception):
     """The peer's bytes are not this protocol; the connection cannot go on."""
 
+    last_words = b""  # what is to be sent before it's closed
+
 
 HEADER = Codec(Header, "Header")
 STAT = Codec(Stat, "Stat")

@@ -180,8 +180,9 @@ class Waiters:
         self.waits[fd] = finish
         try:
             self.epoll.register(fd, (waiting.events & 0xFFFF) | select.EPOLLONESHOT)
-        except PermissionError:  # a file that is always ready
-            timer.append(self.loop.call_later(0, finish, waiting.events & (select.POLLIN | select.POLLOUT)))
+        except OSError:
+            end()
+            raise
         if waiting.timeout_ms >= 0:
             timer.append(self.loop.call_later(waiting.timeout_ms / 1000, finish, 0))
         return end
@@ -217,19 +218,35 @@ class Link:
     def on_readable(self) -> None:
         try:
             data = self.stream.recv(RECEIVE_SIZE)
-            if not data:
-                return self.close()
-            self.send(self.connection.receive(data))
         except (BlockingIOError, InterruptedError):
-            pass
+            return
+        except OSError:
+            return self.close()
+        if not data:
+            return self.close()
+        self.connection.feed(data)
+        self.work()
+
+    def work(self) -> None:
+        """Answers what has come, as long as the client takes the replies."""
+        try:
+            while self.fd >= 0 and self.reading:
+                replies = self.connection.replies(RECEIVE_SIZE)
+                self.send(replies)
+                if len(replies) < RECEIVE_SIZE:
+                    return
         except protocol.ProtocolError as error:
             log.info("closing a connection: %s", error)
             self.last = True
-            self.send(getattr(error, "last_words", b""))
+            self.pause()
+            self.send(error.last_words)
             if not self.output:
                 self.close()
-        except OSError:
-            self.close()
+
+    def pause(self) -> None:
+        if self.reading:
+            self.reading = False
+            self.loop.remove_reader(self.fd)
 
     def send(self, data: bytes) -> None:
         if self.fd < 0 or not data:
@@ -246,9 +263,8 @@ class Link:
                 return
             self.loop.add_writer(self.fd, self.on_writable)
         self.output += memoryview(data)[sent:]
-        if self.reading and len(self.output) > OUTPUT_LIMIT:  # it doesn't read its replies: no more requests
-            self.reading = False
-            self.loop.remove_reader(self.fd)
+        if len(self.output) > OUTPUT_LIMIT:  # it doesn't read its replies: no more requests
+            self.pause()
 
     def on_writable(self) -> None:
         try:
@@ -261,9 +277,10 @@ class Link:
             self.loop.remove_writer(self.fd)
             if self.last:
                 return self.close()
-        if not self.reading and len(self.output) < OUTPUT_LIMIT // 2:
+        if not self.reading and not self.last and len(self.output) < OUTPUT_LIMIT // 2:
             self.reading = True
             self.loop.add_reader(self.fd, self.on_readable)
+            self.work()
 
     def close(self) -> None:
         if self.fd < 0:
@@ -334,19 +351,23 @@ class Host:
         if session is None:
             return
         client = connection.client
-        if not any(other.client == client for other in session.connections):
-            self.loop.call_later(CLIENT_GRACE_S if len(session.handles) else 0, self.drop_client, session, client)
+        if not session.has(client):
+            self.drop_later(session, client, CLIENT_GRACE_S)
         if not session.connections:
-            self.loop.call_later(self.options.grace_s if len(session.handles) else 0, self.drop_session, session)
+            self.drop_later(session, None, self.options.grace_s)
 
-    def drop_client(self, session: Session, client: int) -> None:
-        if not any(other.client == client for other in session.connections):
+    def drop_later(self, session: Session, client: Optional[int], grace_s: float) -> None:
+        """Ends a client, or (None) its session, unless it comes back; the time counts from when it last left."""
+        if client in session.timers:
+            session.timers[client].cancel()
+        grace_s = grace_s if len(session.handles) else 0
+        session.timers[client] = self.loop.call_later(grace_s, self.drop, session, client)
+
+    def drop(self, session: Session, client: Optional[int]) -> None:
+        del session.timers[client]
+        if client is not None and not session.has(client):
             session.close_handles(client)
-            if not session.connections and not len(session.handles):
-                self.drop_session(session)
-
-    def drop_session(self, session: Session) -> None:
-        if not session.connections:
+        if not session.connections and (client is None or not len(session.handles)):
             self.server.forget(session)
 
     def stop(self) -> None:

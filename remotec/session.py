@@ -87,12 +87,19 @@ class Session:
         self.root_fd = server.root_fd
         self.client = 0  # whose request is being handled
         self.connections: "Set[Connection]" = set()
+        self.timers: Dict[Optional[int], Any] = {}  # the server's: of clients that are gone; None: of the session
+
+    def has(self, client: int) -> bool:
+        """Whether a process of it is connected."""
+        return any(connection.client == client for connection in self.connections)
 
     def add_handle(self, handle: Handle) -> int:
         return int(self.handles.add(handle))
 
     def close_handle(self, number: int) -> None:
-        os.close(self.handles.remove(number).fd)
+        handle = self.handles.remove(number)
+        os.close(handle.fd)
+        handle.fd = -1  # who still waits to read it must not read what gets its number next
 
     def close_handles(self, owner: Optional[int] = None) -> None:
         """Those of one client, or all."""
@@ -104,13 +111,16 @@ class Session:
         """The path as openat2(root_fd, …, RESOLVE_IN_ROOT) takes it: from the root, even if it starts at a handle."""
         if path.startswith(b"/") or not directory:
             return path
-        return self.seen_from_root(os.readlink(b"/proc/self/fd/%d" % self.handles.get(directory).fd)) + b"/" + path
+        return self.seen_from_root(self.handles.get(directory).path()) + b"/" + path
 
     def seen_from_root(self, path: bytes) -> bytes:
-        root = self.server.root
-        if root is None or root == b"/":
+        """One of this machine's paths as clients see it; ENOENT: it was moved out of their sight."""
+        if self.root_fd is None:
             return path
-        return path[len(root) :] or b"/" if path == root or path.startswith(root + b"/") else b"/"
+        root = os.readlink(b"/proc/self/fd/%d" % self.root_fd).rstrip(b"/")
+        if path != root and not path.startswith(root + b"/"):
+            raise fail(errno.ENOENT)
+        return path[len(root) :] or b"/"
 
     def status(self) -> Tuple[int, ...]:
         return self.server.status(self)
@@ -122,8 +132,8 @@ class Server:
     def __init__(
         self, root: Optional[bytes] = None, table: Callable[[], Any] = HandleTable, name: str = "remotec"
     ) -> None:
-        self.root = os.path.realpath(root) if root is not None else None
-        self.root_fd = os.open(self.root, operations.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if self.root else None
+        flags = operations.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        self.root_fd = None if root is None else os.open(root, flags)
         self.table = table
         self.name = name.encode()
         self.sessions: Dict[bytes, Session] = {}
@@ -163,7 +173,7 @@ class Server:
 class Connection:
     """One connection's side of the protocol.
 
-    `wait(waiting, done)` starts a wait and returns a function that gives it up; `done(events)` is called when it is
+    `wait(waiting, done)` starts a wait and returns a function that ends it; `done(events)` is called when it is
     over.  `send(bytes)` takes a late reply.  `allowed`: the peer is our own user, or authentication is off."""
 
     def __init__(
@@ -182,25 +192,30 @@ class Connection:
         self.buffer = bytearray()
         self.waiting: "Dict[int, Tuple[Callable[[], object], Waiting, int]]" = {}
 
-    def receive(self, data: bytes) -> bytes:
-        """Replies to the whole frames that are there now; ProtocolError: the connection must be closed, after the bytes
-        in the exception's `last_words` (a refusal of HELLO) have gone out."""
+    def feed(self, data: bytes) -> None:
+        """What has come from the client."""
+        self.buffer += data
+
+    def replies(self, enough: int) -> bytes:
+        """Replies to the whole frames that are there, until they are `enough` bytes: then there may be more.
+
+        ProtocolError: the connection must be closed, after the exception's `last_words`."""
         buffer = self.buffer
-        buffer += data
-        replies = []
-        at = 0
-        while len(buffer) - at >= HEADER_SIZE:
-            length, operation, _, request_id, flags = _HEADER.unpack_from(buffer, at)
-            self.check_length(length)
-            end = at + HEADER_SIZE + length
-            if len(buffer) < end:
-                break
-            reply = self.handle(operation, request_id, flags, bytes(memoryview(buffer)[at + HEADER_SIZE : end]))
-            if reply:
-                replies.append(reply)
-            at = end
-        del buffer[:at]
-        return b"".join(replies)
+        replies = bytearray()
+        try:
+            while len(replies) < enough and len(buffer) >= HEADER_SIZE:
+                length, operation, _, request_id, flags = _HEADER.unpack_from(buffer)
+                self.check_length(length)
+                end = HEADER_SIZE + length
+                if len(buffer) < end:
+                    break
+                payload = bytes(buffer[HEADER_SIZE:end])
+                del buffer[:end]
+                replies += self.handle(operation, request_id, flags, payload)
+        except ProtocolError as error:
+            error.last_words = bytes(replies) + error.last_words
+            raise
+        return bytes(replies)
 
     def check_length(self, length: int) -> None:
         if length > protocol.LIMITS["MAX_REQUEST"]:
@@ -218,7 +233,13 @@ class Connection:
         handler = operations.HANDLERS.get(operation)
         if known is None or handler is None:
             return b"" if flags & _ONE_WAY else error_frame(operation, request_id, errno.ENOSYS)
-        request = known.request.parse(payload)
+        try:
+            if request_id in self.waiting:
+                raise ProtocolError(f"a second request {request_id} before the first was answered")
+            request = known.request.parse(payload)
+        except ProtocolError as error:
+            error.last_words = error_frame(operation, request_id, errno.EPROTO)
+            raise
         self.session.client = self.client
         reply = self.answer(known, request_id, lambda: handler(self.session, request), bool(flags & _ONE_WAY))
         return b"" if flags & _ONE_WAY else reply
@@ -230,6 +251,7 @@ class Connection:
             result = act()
             if isinstance(result, Waiting):
                 if len(self.waiting) >= protocol.LIMITS["MAX_IN_FLIGHT"] or one_way:
+                    result.give_up()
                     raise fail(errno.EBUSY)
                 self.start_waiting(known, request_id, result)
                 return b""
@@ -261,18 +283,16 @@ class Connection:
     def cancel(self, request_id: int) -> None:
         entry = self.waiting.pop(request_id, None)
         if entry is not None:
-            give_up, waiting, operation = entry
-            give_up()
-            if waiting.abandon:
-                waiting.abandon()
+            end, waiting, operation = entry
+            end()
+            waiting.give_up()
             self.send(error_frame(operation, request_id, errno.EINTR))
 
     def closed(self) -> None:
         """The connection is gone."""
-        for give_up, waiting, _ in list(self.waiting.values()):
-            give_up()
-            if waiting.abandon:
-                waiting.abandon()
+        for end, waiting, _ in self.waiting.values():
+            end()
+            waiting.give_up()
         self.waiting.clear()
         if self.session is not None:
             self.session.connections.discard(self)
