@@ -59,6 +59,7 @@ int rc_image_load(struct rc_location at, const char *name, struct rc_image *imag
 	int result = rc_call_open(at, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0, 0, NULL, 0, &opened);
 
 	image->fd = -1;
+	*image->interpreter = '\0';
 	if (result)
 		return result;
 	result = S_ISREG(opened.stat.mode)
@@ -70,7 +71,7 @@ int rc_image_load(struct rc_location at, const char *name, struct rc_image *imag
 		result = (int)got;
 	} else if (head[0] == '#') {
 		result = parse_script(head, (size_t)got, image);
-	} else {
+	} else if (name) {
 		image->fd = fill(&opened, name);
 		result = image->fd < 0 ? image->fd : 0;
 	}

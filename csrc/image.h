@@ -11,13 +11,13 @@
 #include "route.h"
 
 struct rc_image {
-	int fd;				/* executable content, close-on-exec, at a high number; -1: a script */
-	char interpreter[256];		/* a script's, as its first line has it */
+	int fd;				/* executable content, close-on-exec, at a high number; -1: a script, or not asked for */
+	char interpreter[256];		/* a script's, as its first line has it; "": no script */
 	char argument[256];		/* "", or the one argument that the line gives it */
 };
 
 /* What execve(2) says of the file: 0 and *image, or -errno (EACCES: not a regular file, or no right to execute it; ENOEXEC).  `name`
- * is what /proc shows.  A script's interpreter is the caller's to find. */
+ * is what /proc shows; NULL: the content isn't asked for.  A script's interpreter is the caller's to find. */
 int rc_image_load(struct rc_location at, const char *name, struct rc_image *image);
 
 #endif

@@ -28,6 +28,7 @@
 #include "config.h"
 #include "report.h"
 #include "run_command.h"
+#include "run_launch.h"
 #include "run_tree.h"
 #include "run_watch.h"
 #include "sys.h"
@@ -284,6 +285,7 @@ int main(int count, char **arguments)
 	char problem[160] = "";
 	int control, bad, result;
 
+	rc_launch(arguments);
 	parse(count, arguments);
 	control = open_control();
 	atexit(remove_control);

@@ -128,7 +128,12 @@ static void reap(pid_t command, pid_t guard)
 	int status;
 	pid_t who;
 
-	while ((who = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
+	for (;;) {
+		pthread_mutex_lock(&rc_exec_waiting);
+		who = waitpid(-1, &status, WNOHANG | WUNTRACED | __WNOTHREAD);
+		pthread_mutex_unlock(&rc_exec_waiting);
+		if (who <= 0)
+			break;
 		if (who != command)
 			continue;
 		if (WIFSTOPPED(status)) {

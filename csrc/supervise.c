@@ -29,7 +29,7 @@
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
 #endif
 
-enum { MOST_RESTING = 8, STACK = 256 * 1024, RESTART = 512 /* the kernel's ERESTARTSYS */ };
+enum { MOST_RESTING = 8, STACK = 256 * 1024, RESTART = 512, RESTART_ALWAYS = 513 /* the kernel's ERESTARTSYS, ERESTARTNOINTR */ };
 
 static int listener;
 static struct seccomp_notif_sizes sizes;
@@ -50,6 +50,8 @@ static bool interrupted(void)
 		return false;
 	if (!rc_notice_valid(current))
 		return true;
+	if (current->steady)
+		return false;
 	snprintf(path, sizeof path, "/proc/%u/status", current->n->pid);
 	status = fopen(path, "re");
 	if (!status)
@@ -94,6 +96,11 @@ static void answer(const struct seccomp_notif *n, int64_t result)
 		response.val = result;
 	/* ENOENT: the caller was killed, or (Linux < 5.19) interrupted. */
 	ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response);
+}
+
+void rc_notice_again(struct rc_notice *notice)
+{
+	answer(notice->n, -RESTART_ALWAYS);
 }
 
 static const struct rc_abi *abi_of(const struct seccomp_notif *n)
@@ -179,13 +186,14 @@ static void *serve(void *unused)
 			continue;
 		}
 		atomic_fetch_add_explicit(&counters->asked, 1, memory_order_relaxed);
-		notice.slow = false;
+		notice.slow = notice.steady = false;
 		current = &notice;
 		result = handle(&notice);
 		current = NULL;
 		if (result != RC_LET)
 			atomic_fetch_add_explicit(&counters->answered, 1, memory_order_relaxed);
-		answer(n, result);
+		if (result != RC_ANSWERED)
+			answer(n, result);
 		if (notice.slow && !rest())
 			break;
 	}

@@ -7,7 +7,8 @@
  *   supervise_filter.c         the table as a BPF program in the kernel
  *   supervise.c                threads that receive calls and answer them; the life of the tree
  *   supervise_target.c         the calling program: its memory, descriptors, working directory
- *   supervise_paths.c, _files.c, _cwd.c   one handler per call: with a path, a descriptor, the working directory
+ *   supervise_paths.c, _files.c, _cwd.c, _exec.c   one handler per call: with a path, a descriptor, the working directory,
+ *                              a program
  */
 #ifndef RC_SUPERVISE_H
 #define RC_SUPERVISE_H
@@ -22,8 +23,8 @@
 #include "route.h"
 
 struct rc_notice;
-/* A handler's answer: the call's result, -errno, or this: the kernel is to go on with it. */
-enum { RC_LET = INT32_MIN };
+/* A handler's answer: the call's result, -errno, or one of these: the kernel is to go on with it; it has been answered. */
+enum { RC_LET = INT32_MIN, RC_ANSWERED };
 typedef int64_t rc_handler(struct rc_notice *notice, const int64_t *a);
 
 enum rc_test { RC_TEST_LET, RC_TEST_ASK, RC_TEST_MAP, RC_TEST_FCNTL, RC_TEST_NOT };
@@ -71,11 +72,14 @@ struct rc_notice {
 	int listener;
 	void *memory;			/* of this thread, RC_NOTICE_MEMORY bytes */
 	bool slow;			/* another thread has taken over the receiving */
+	bool steady;			/* the call can't be interrupted, but by the caller's death */
 };
 enum { RC_NOTICE_MEMORY = 4 << 20 };
 
 /* What comes now may take long. */
 void rc_notice_slow(struct rc_notice *notice);
+/* Answers: the kernel is to start the call again, after what interrupts the caller now. */
+void rc_notice_again(struct rc_notice *notice);
 /* Whether the caller still waits: what we read of it was of this very call. */
 bool rc_notice_valid(const struct rc_notice *notice);
 /* Puts `fd` into the caller as its lowest free descriptor, or (number >= 0) as that one, and closes it here: its number there, or

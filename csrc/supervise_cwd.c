@@ -230,14 +230,3 @@ int64_t rc_do_getcwd(struct rc_notice *notice, const int64_t *a)
 		length = -ERANGE;
 	return length < 0 ? length : rc_target_put(notice, (uint64_t)a[0], path, (size_t)length) == length ? length : -EFAULT;
 }
-
-/* A program that only the default makes remote stays local: such a rule is about files, as the original's was. */
-int64_t rc_do_execve(struct rc_notice *notice, const int64_t *a)
-{
-	struct rc_place place;
-	int side = rc_place(notice, (int)a[0], (uint64_t)a[1], (int)a[2], &place);
-
-	if (side <= 0 || (side == 1 && place.by_default))
-		return side < 0 ? side : RC_LET;
-	return rc_refuse_call(notice, place.given, -ENOSYS);
-}

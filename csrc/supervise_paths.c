@@ -79,22 +79,28 @@ static int place_own(struct rc_notice *notice, int flags, struct rc_place *place
 
 int rc_place(struct rc_notice *notice, int dirfd, uint64_t path, int flags, struct rc_place *place)
 {
-	char base[RC_PATH_MAX] = "/";
 	ssize_t length = path || !(flags & AT_EMPTY_PATH)
 			 ? rc_target_string(notice, path, place->given, sizeof place->given) : 0;
-	int result;
 
 	if (length < 0)
 		return 0;
 	place->given[length] = '\0';
-	place->extra = 0;
 	rc_cwd_restore(notice);
+	return rc_place_given(notice, dirfd, flags, place);
+}
+
+int rc_place_given(struct rc_notice *notice, int dirfd, int flags, struct rc_place *place)
+{
+	char base[RC_PATH_MAX] = "/";
+	int result;
+
+	place->extra = 0;
 	place->by_default = false;
-	if (!length && !(flags & AT_EMPTY_PATH))
+	if (!*place->given && !(flags & AT_EMPTY_PATH))
 		return 0;
 	if (place->given[0] != '/' && (dirfd != AT_FDCWD || rc_supervise_preloaded || rc_cwd_used)) {
 		result = place_descriptor(notice, dirfd == AT_FDCWD ? RC_CWD_FD : dirfd, place->given, place);
-		if (result || !length)
+		if (result || !*place->given)
 			return result;
 	}
 	if (place->given[0] == '/') {

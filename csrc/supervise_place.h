@@ -27,6 +27,8 @@ void rc_cwd_restore(struct rc_notice *notice);
 /* 1 and *place: remote.  0: local, or wrong in a way that the kernel will say.  RC_INSTEAD.  -errno.  flags: AT_EMPTY_PATH,
  * AT_SYMLINK_NOFOLLOW. */
 int rc_place(struct rc_notice *notice, int dirfd, uint64_t path, int flags, struct rc_place *place);
+/* The same of place->given. */
+int rc_place_given(struct rc_notice *notice, int dirfd, int flags, struct rc_place *place);
 
 /* What refuses a call says so where --debug is on: returns `error`. */
 int64_t rc_refuse_call(struct rc_notice *notice, const char *what, int64_t error);

@@ -5,6 +5,7 @@
 #ifndef RC_SUPERVISE_SERVE_H
 #define RC_SUPERVISE_SERVE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,6 +17,9 @@ struct rc_supervise_counters {
 
 /* The tree has the preload library as well: descriptors that it made are to be looked for. */
 extern bool rc_supervise_preloaded;
+
+/* Held by who waits for children: a thread that traces one (supervise_exec.c) waits for stops of its own. */
+extern pthread_mutex_t rc_exec_waiting;
 
 /* Starts threads that answer the listener's calls for as long as this process lives.  0 or -errno. */
 int rc_supervise_start(int listener, struct rc_supervise_counters *counters);

@@ -116,11 +116,18 @@ def make_tree(tree: Path) -> None:
         (tree / name).symlink_to(target)
     for name in (b"with space", b"new\nline", b"caf\xe9 latin1", "ünïcode".encode()):
         (tree / os.fsdecode(name)).write_bytes(name + b"\n")
-    (tree / "script").write_text('#!/bin/sh\necho "script $@"\nwc -c < "$0"\n')
-    (tree / "script").chmod(0o755)
-    (tree / "plain").write_text("echo no first line $1\n")
-    (tree / "plain").chmod(0o755)
+    scripts = {
+        "script": '#!/bin/sh\necho "script $0 $@"\nwc -c < "$0"\n',
+        "plain": "echo no first line $1\n",
+        "quiet": "#! /bin/true \n",
+        "bad": "#!/nowhere/interpreter -x\n",
+        "awk": "#!/usr/bin/awk -f\nBEGIN { print ARGC, ARGV[1] }\n",
+    }
+    for name, text in scripts.items():
+        (tree / name).write_text(text)
+        (tree / name).chmod(0o755)
     shutil.copy("/bin/ls", tree / "elf")
+    shutil.copy("/bin/true", tree / "true")
     (tree / "package").mkdir()
     (tree / "package" / "module.py").write_text("X = 42\n")
     if shutil.which("sqlite3"):

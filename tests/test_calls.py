@@ -49,6 +49,16 @@ def test_processes_threads_and_signals(same: Same, build: Build, tier: str) -> N
     same(f"{build('processes', 'gcc')} {{box}}/lines", tier)
 
 
+@pytest.mark.parametrize("tier", TIERS)
+def test_executing(same: Same, build: Build, tier: str) -> None:
+    same(f"{build('executes', 'gcc')} {{box}}", tier)
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "musl-gcc", "i686-linux-gnu-gcc"])
+def test_executing_from_static_programs(same: Same, build: Build, compiler: str) -> None:
+    same(f"{build('executes', compiler, '-static')} {{box}}", "supervisor")
+
+
 @pytest.mark.parametrize("tier", TIERS[1:])
 @pytest.mark.parametrize(
     "compiler, flags",

@@ -125,6 +125,7 @@ EXECUTED = lines(r"""
 {box}/text; echo $?; {box}/many; echo $?; {box}/missing; echo $?; sh {box}/script a
 PATH={box}:$PATH elf -d /usr; python3 -c 'import subprocess; print(subprocess.run(["{box}/script", "x"],
     capture_output=True).stdout)'
+{box}/awk x; {box}/bad; echo $?; {box}/quiet; echo $?; cd {box}/sub; ../script up; env ../true; echo $?
 find {box}/many -name f001 -exec {box}/elf {} \; ; perl -e 'system("{box}/elf -d /usr"); print `{box}/script b`'
 """)
 
@@ -146,7 +147,7 @@ def test_static_programs(same: Same, line: str, tier: str) -> None:
     same(line, tier)
 
 
-@pytest.mark.parametrize("tier", ["preload", "both"])
+@pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("line", EXECUTED)
 def test_programs_that_are_remote_themselves(same: Same, line: str, tier: str) -> None:
     same(line, tier)
