@@ -10,8 +10,7 @@
 
 #include "notify.h"
 #include "protocol.h"
-#include "translate.h"
-#include "transport.h"
+#include "readiness.h"
 
 /* ------------------------------------------------------------------------------------------------- inotify */
 
@@ -83,14 +82,7 @@ int rc_remote_unwatch(struct rc_description *d, int wd)
 
 /* ------------------------------------------------------------------------------------------ poll and select */
 
-/* A regular file's placeholder is always ready, as the file is.  What may not be (a fifo, a terminal) is asked of the server: a line
- * on which it owes the answer is polled beside the local descriptors. */
-enum { MOST_POLLED = 2048, MOST_LINES = 16 };
-
-struct pending {
-	nfds_t at;
-	struct connection *line;
-};
+enum { MOST_POLLED = 2048 };
 
 static struct rc_description *waits(int fd)
 {
@@ -99,97 +91,27 @@ static struct rc_description *waits(int fd)
 	return d && d->kind == RC_KIND_STREAM && d->handle != RC_NO_HANDLE ? d : NULL;
 }
 
-static int ask(struct pending *p, uint64_t handle, int events)
+static int poll_local(struct pollfd *set, nfds_t count, const struct timespec *timeout, const void *mask)
 {
-	uint8_t frame[RC_HEADER_SIZE + RC_POLL_REQUEST_SIZE];
-	struct rc_writer w = { .at = frame, .end = frame + sizeof frame };
-	int result = rc_line_take(&p->line);
+	int result = rc_next_ppoll(set, count, timeout, mask);
 
-	if (result)
-		return result;
-	rc_line_put(p->line, &w, RC_OP_POLL, RC_POLL_REQUEST_SIZE);
-	rc_put_u64(&w, handle);
-	rc_put_u32(&w, rc_poll_events_to_wire(events));
-	rc_put_u32(&w, (uint32_t)-1);
-	result = rc_line_send(p->line, frame, sizeof frame);
-	if (result)
-		rc_line_give_back(p->line, false);
-	return result;
-}
-
-/* What the server answered; without an answer the line is given up, and the server stops waiting with it. */
-static short answer(struct pending *p, bool answered)
-{
-	uint8_t reply[RC_POLL_REPLY_SIZE];
-	struct iovec part = { reply, sizeof reply };
-	struct rc_reader r = { .at = reply, .end = reply + sizeof reply };
-	struct rc_header header;
-	bool usable = answered && rc_line_header(p->line, &header) == 0 && !header.error && header.length == sizeof reply &&
-		      rc_line_receive(p->line, &part, 1) == (ssize_t)sizeof reply;
-
-	rc_line_give_back(p->line, usable);
-	return usable ? (short)rc_poll_events_from_wire(rc_get_u32(&r)) : answered ? POLLERR : 0;
-}
-
-/* The answers of now into ready[]; how many there are. */
-static int ready_now(const struct pollfd *set, nfds_t count, short *ready)
-{
-	int found = 0;
-
-	for (nfds_t i = 0; i < count; i++) {
-		struct rc_description *d = waits(set[i].fd);
-		int events = d ? rc_call_poll(d->handle, set[i].events, 0) : 0;
-
-		ready[i] = events < 0 ? POLLERR : (short)events;
-		found += ready[i] != 0;
-	}
-	return found;
+	return result < 0 ? -errno : result;
 }
 
 static int poll_mixed(struct pollfd *set, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
 {
-	static const struct timespec at_once;
-	struct pollfd copy[count];
-	struct pending pending[MOST_LINES];
-	short ready[count];
-	int lines = 0, result, found = ready_now(set, count, ready), saved;
+	uint64_t handles[count];
+	int saved = errno, result;
 
 	rc_debug("poll() of %u descriptors, some remote", (unsigned)count);
-	memcpy(copy, set, sizeof copy);
 	for (nfds_t i = 0; i < count; i++) {
 		struct rc_description *d = waits(set[i].fd);
 
-		if (!d)
-			continue;
-		copy[i].fd = -1;
-		copy[i].revents = 0;
-		if (found || (timeout && !timeout->tv_sec && !timeout->tv_nsec) || lines == MOST_LINES)
-			continue;
-		pending[lines] = (struct pending){ .at = i };
-		if (ask(&pending[lines], d->handle, set[i].events)) {
-			ready[i] = POLLERR;
-			found++;
-			continue;
-		}
-		copy[i] = (struct pollfd){ .fd = rc_line_socket(pending[lines++].line), .events = POLLIN };
+		handles[i] = d ? d->handle : RC_NO_HANDLE;
 	}
-	result = rc_next_ppoll(copy, count, found ? &at_once : timeout, mask);
-	saved = errno;
-	for (int i = 0; i < lines; i++) {
-		nfds_t at = pending[i].at;
-
-		ready[at] = answer(&pending[i], result >= 0 && copy[at].revents);
-		copy[at].revents = 0;
-	}
+	result = rc_ready_poll(set, handles, count, timeout, poll_local, mask);
 	errno = saved;
-	if (result < 0)
-		return result;
-	result = 0;
-	for (nfds_t i = 0; i < count; i++) {
-		set[i].revents = copy[i].revents | ready[i];
-		result += set[i].revents != 0;
-	}
-	return result;
+	return (int)rc_finish(result);
 }
 
 /* glibc declares poll()'s array as written only, which its input isn't. */
@@ -239,18 +161,18 @@ RC_EXPORT int __poll_chk(struct pollfd *set, nfds_t count, int timeout_ms, size_
 }
 #endif
 
-static bool is_set(int fd, const fd_set *set)
+static unsigned long *words(const fd_set *set)
 {
-	return set && ((const unsigned char *)set)[fd / 8] >> fd % 8 & 1;
+	return (unsigned long *)set;
 }
 
 /* The sets are read as what may be bad pointers. */
 static bool any_selected(int count, const fd_set *in, const fd_set *out, const fd_set *urgent)
 {
 	const fd_set *sets[] = { in, out, urgent };
-	size_t bytes = count < 0 ? 0 : ((size_t)count + 7) / 8;
+	size_t word = sizeof(unsigned long), bytes = count < 0 ? 0 : ((size_t)count + 8 * word - 1) / (8 * word) * word;
 
-	if (!rc_ready() || count > FD_SETSIZE || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__)
+	if (!rc_ready() || count > FD_SETSIZE)
 		return false;
 	for (int i = 0; i < 3; i++) {
 		fd_set set;
@@ -258,7 +180,7 @@ static bool any_selected(int count, const fd_set *in, const fd_set *out, const f
 		if (sets[i] && rc_copy_in(&set, sets[i], bytes) < 0)
 			return false;
 		for (int fd = 0; sets[i] && fd < count; fd++)
-			if (is_set(fd, &set) && waits(fd))
+			if (FD_ISSET(fd, &set) && waits(fd))
 				return true;
 	}
 	return false;
@@ -267,39 +189,12 @@ static bool any_selected(int count, const fd_set *in, const fd_set *out, const f
 static int select_mixed(int count, fd_set *in, fd_set *out, fd_set *urgent, const struct timespec *timeout,
 			const sigset_t *mask)
 {
+	struct rc_select s = { count, { words(in), words(out), words(urgent) } };
 	struct pollfd set[FD_SETSIZE];
-	nfds_t used = 0;
-	int result;
+	nfds_t used = rc_ready_select_begin(&s, set);
+	int result = poll_mixed(set, used, timeout, mask);
 
-	for (int fd = 0; fd < count; fd++) {
-		int events = (is_set(fd, in) ? POLLIN : 0) | (is_set(fd, out) ? POLLOUT : 0) | (is_set(fd, urgent) ? POLLPRI : 0);
-
-		if (events)
-			set[used++] = (struct pollfd){ .fd = fd, .events = (short)events };
-	}
-	result = poll_mixed(set, used, timeout, mask);
-	if (result < 0)
-		return result;
-	result = 0;
-	for (nfds_t i = 0; i < used; i++) {
-		int fd = set[i].fd, got = set[i].revents;
-		struct {
-			fd_set *set;
-			int events;
-		} kinds[] = { { in, POLLIN | POLLHUP | POLLERR }, { out, POLLOUT | POLLERR }, { urgent, POLLPRI } };
-
-		if (got & POLLNVAL)
-			return (int)rc_finish(-EBADF);
-		for (int k = 0; k < 3; k++) {
-			if (!is_set(fd, kinds[k].set))
-				continue;
-			if (got & kinds[k].events)
-				result++;
-			else
-				FD_CLR(fd, kinds[k].set);
-		}
-	}
-	return result;
+	return result < 0 ? result : (int)rc_finish(rc_ready_select_end(&s, set, used));
 }
 
 RC_EXPORT int pselect(int count, fd_set *in, fd_set *out, fd_set *urgent, const struct timespec *timeout,

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "calls.h"
 #include "config.h"
 #include "placeholder.h"
+#include "protocol.h"
 #include "supervise.h"
 
 enum { BUCKETS = 4096 };
@@ -22,9 +24,16 @@ static struct watch {
 	struct watch *next;
 	int wd;
 	uint64_t handle, ino;
+	uint32_t kind;
 } *buckets[BUCKETS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int inotify = -1;
+static _Atomic int streams;
+
+bool rc_watch_streams(void)
+{
+	return atomic_load(&streams) > 0;
+}
 
 int rc_watch_start(void)
 {
@@ -55,8 +64,9 @@ void rc_watch(int fd)
 	wd = inotify_add_watch(inotify, link, IN_DELETE_SELF);
 	/* Where there is no room for one more, the handle is closed with the session. */
 	if (wd >= 0 && !*find(wd) && (new = malloc(sizeof *new))) {
-		*new = (struct watch){ buckets[wd % BUCKETS], wd, found.handle, found.ino };
+		*new = (struct watch){ buckets[wd % BUCKETS], wd, found.handle, found.ino, found.kind };
 		buckets[wd % BUCKETS] = new;
+		atomic_fetch_add(&streams, found.kind == RC_KIND_STREAM);
 	}
 	pthread_mutex_unlock(&lock);
 }
@@ -73,6 +83,7 @@ static void gone(int wd)
 	pthread_mutex_unlock(&lock);
 	if (!watch)
 		return;
+	atomic_fetch_sub(&streams, watch->kind == RC_KIND_STREAM);
 	rc_descriptions_drop(watch->ino);
 	rc_call_close(watch->handle);
 	free(watch);

@@ -6,10 +6,14 @@
 #ifndef RC_RUN_WATCH_H
 #define RC_RUN_WATCH_H
 
+#include <stdbool.h>
+
 /* The inotify descriptor, to be polled, or -errno. */
 int rc_watch_start(void);
 /* `fd` stays the caller's.  A descriptor that is no placeholder of this session is left alone. */
 void rc_watch(int fd);
+/* Whether any of them may be unready on the server (a fifo, a device): else nothing of ours is worth a poll. */
+bool rc_watch_streams(void);
 /* What the inotify descriptor has to say. */
 void rc_watch_read(void);
 /* Descriptors that processes of the tree have sent to the control socket. */

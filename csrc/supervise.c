@@ -42,9 +42,7 @@ static _Thread_local const struct rc_notice *current;
  * caller is gone. */
 static bool interrupted(void)
 {
-	unsigned long long pending = 0, shared = 0, blocked = 0, value;
-	char path[40], line[256];
-	FILE *status;
+	uint64_t pending, blocked;
 
 	if (!current)
 		return false;
@@ -52,20 +50,7 @@ static bool interrupted(void)
 		return true;
 	if (current->steady)
 		return false;
-	snprintf(path, sizeof path, "/proc/%u/status", current->n->pid);
-	status = fopen(path, "re");
-	if (!status)
-		return true;
-	while (fgets(line, sizeof line, status)) {
-		if (sscanf(line, "SigPnd: %llx", &value) == 1)
-			pending = value;
-		else if (sscanf(line, "ShdPnd: %llx", &value) == 1)
-			shared = value;
-		else if (sscanf(line, "SigBlk: %llx", &value) == 1)
-			blocked = value;
-	}
-	fclose(status);
-	return (pending | shared) & ~blocked;
+	return !rc_target_signals(current, &pending, &blocked) || pending & ~blocked;
 }
 
 /* ------------------------------------------------------------------------------------------------- answers */

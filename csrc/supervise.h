@@ -7,8 +7,8 @@
  *   supervise_filter.c         the table as a BPF program in the kernel
  *   supervise.c                threads that receive calls and answer them; the life of the tree
  *   supervise_target.c         the calling program: its memory, descriptors, working directory
- *   supervise_paths.c, _files.c, _cwd.c, _exec.c   one handler per call: with a path, a descriptor, the working directory,
- *                              a program
+ *   supervise_paths.c, _files.c, _cwd.c, _exec.c, _wait.c   one handler per call: with a path, a descriptor, the working
+ *                              directory, a program, readiness
  */
 #ifndef RC_SUPERVISE_H
 #define RC_SUPERVISE_H
@@ -29,6 +29,8 @@ typedef int64_t rc_handler(struct rc_notice *notice, const int64_t *a);
 
 enum rc_test { RC_TEST_LET, RC_TEST_ASK, RC_TEST_MAP, RC_TEST_FCNTL, RC_TEST_NOT };
 enum rc_layout { RC_LAYOUT_STAT, RC_LAYOUT_STAT64, RC_LAYOUT_OLD };	/* struct stat, and a narrow machine's others */
+
+enum rc_time_form { RC_TIMEVAL, RC_TIMESPEC, RC_TIMESPEC64 };		/* the last is the same for narrow programs */
 
 struct rc_syscall {
 	const char *name, *number;	/* as the kernel header spells it; not a digit first: this machine has none */
@@ -101,6 +103,9 @@ int rc_target_description(struct rc_notice *notice, int fd, struct rc_descriptio
 /* Before a thread ends: what it keeps of callers. */
 void rc_target_forget(void);
 int rc_target_process(const struct rc_notice *notice);
+/* The caller's signals as bits from 1 on: those that wait for it, those that it blocks.  False: it's gone. */
+bool rc_target_signals(const struct rc_notice *notice, uint64_t *pending, uint64_t *blocked);
+bool rc_target_closes_on_exec(const struct rc_notice *notice, int fd);
 /* The absolute path of the caller's directory (AT_FDCWD or a descriptor): its length, or -errno. */
 ssize_t rc_target_directory(const struct rc_notice *notice, int dirfd, char *path, size_t size);
 

@@ -207,6 +207,43 @@ int rc_target_process(const struct rc_notice *notice)
 	return thread_group(notice->n->pid);
 }
 
+bool rc_target_signals(const struct rc_notice *notice, uint64_t *pending, uint64_t *blocked)
+{
+	unsigned long long value;
+	char path[40], line[256];
+	FILE *status;
+
+	snprintf(path, sizeof path, "/proc/%u/status", notice->n->pid);
+	status = fopen(path, "re");
+	if (!status)
+		return false;
+	*pending = *blocked = 0;
+	while (fgets(line, sizeof line, status)) {
+		if (sscanf(line, "SigPnd: %llx", &value) == 1 || sscanf(line, "ShdPnd: %llx", &value) == 1)
+			*pending |= value;
+		else if (sscanf(line, "SigBlk: %llx", &value) == 1)
+			*blocked = value;
+	}
+	fclose(status);
+	return true;
+}
+
+bool rc_target_closes_on_exec(const struct rc_notice *notice, int fd)
+{
+	char path[48], line[128];
+	unsigned flags = 0;
+	FILE *info;
+
+	snprintf(path, sizeof path, "/proc/%u/fdinfo/%d", notice->n->pid, fd);
+	info = fopen(path, "re");
+	while (info && fgets(line, sizeof line, info))
+		if (sscanf(line, "flags: %o", &flags) == 1)
+			break;
+	if (info)
+		fclose(info);
+	return flags & O_CLOEXEC;
+}
+
 int rc_target_description(struct rc_notice *notice, int fd, struct rc_description **d, int *own)
 {
 	if (fd < 0)

@@ -9,7 +9,8 @@
 
 const struct rc_syscall rc_calls_i386[] = {
 #include "syscalls.h"
-	/* The first mmap has its arguments in memory, where the filter can't look. */
+	/* The first mmap and select have their arguments in memory, where the filter can't look. */
+	{ "old_select", NUMBER(select), RC_TEST_ASK, rc_do_old_select, { 0 } },
 	{ "old_mmap", NUMBER(mmap), RC_TEST_ASK, rc_do_old_mmap, { 0 } },
 };
 const size_t rc_calls_i386_count = sizeof rc_calls_i386 / sizeof *rc_calls_i386;

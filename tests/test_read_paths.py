@@ -81,7 +81,7 @@ def test_ftw_nftw_scandirat_and_links_of_proc(
     same(f"{walker} {{box}}{root} {flags} {links} | sort", tier)
 
 
-@pytest.mark.parametrize("tier", ["preload", "both"])
+@pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("mode", ["fast", "pure"])
 def test_inotify_sees_a_line_that_is_appended_on_the_server(
     tree: Path, servers: Dict[str, Server], tiers: Dict[str, str], tier: str, mode: str
@@ -131,7 +131,7 @@ os.wait()
 """
 
 
-@pytest.mark.parametrize("tier", ["preload", "both"])
+@pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("mode", ["fast", "pure"])
 def test_poll_of_a_fifo_is_the_servers_beside_local_descriptors(same: Same, tier: str, mode: str) -> None:
     script = POLLING.replace('"', "'")
