@@ -8,7 +8,7 @@ session.Connection and operations that the pure server uses.
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove
 
@@ -404,10 +404,10 @@ cdef class Link:
         cdef uint32_t count = get32(request + RC_PREAD_REQUEST_count)
         cdef uint8_t *at
         cdef ssize_t got
-        if fd < 0 or offset < 0:
-            return PYTHON
         if count > RC_LIMIT_MAX_DATA:
             count = RC_LIMIT_MAX_DATA
+        if fd < 0 or offset < 0 or offset > INT64_MAX - <int64_t>count:
+            return PYTHON
         if count >= SENDFILE_FROM:
             return self.pread_large(fd, request_id, offset, count)
         at = self.reserve(RC_HEADER_SIZE + 4 + count)
