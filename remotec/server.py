@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import socket
+import stat
 import struct
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional, Set
@@ -55,6 +56,8 @@ def open_listener(address: str, no_auth: bool) -> socket.socket:
             return _listen_unix(address[5:])
         host, _, port = address.rpartition(":")
         host = host.strip("[]") or "127.0.0.1"
+        if not 0 <= int(port) < 1 << 16:
+            raise ValueError(f"{port} is no port")
         found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, number, _, at = found[0]
         if not no_auth and not ipaddress.ip_address(at[0]).is_loopback:
@@ -76,7 +79,8 @@ def _listen_unix(path: str) -> socket.socket:
     try:
         listener.connect(path)
     except ConnectionRefusedError:
-        os.unlink(path)  # left behind by a server that is gone
+        if stat.S_ISSOCK(os.lstat(path).st_mode):  # a plain file refuses too
+            os.unlink(path)  # left behind by a server that is gone
     except OSError:
         pass
     else:
@@ -413,7 +417,10 @@ async def serve(options: ServeOptions, fast: Any = None) -> None:
     try:
         for address in options.listen:
             listeners.append(open_listener(address, options.no_auth))
-        host = Host(loop, options, fast)
+        try:
+            host = Host(loop, options, fast)
+        except OSError as error:
+            raise ServeError(f"cannot serve {os.fsdecode(options.root or b'/')}: {error.strerror}") from error
     except BaseException:
         for listener in listeners:
             listener.close()
