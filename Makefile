@@ -12,6 +12,7 @@ CORE = $(filter-out $(wildcard csrc/preload*.c csrc/run*.c csrc/supervise*.c csr
 SANITIZED := -std=gnu11 -D_GNU_SOURCE -g -O1 -Icsrc -fsanitize=address,undefined -fno-sanitize-recover=all
 FRAMES ?= 1000000
 TESTS ?= tests
+PYTHON_TESTS := $(patsubst %,tests/test_%.py,protocol protocol_document session operations server cli)
 
 .PHONY: all compile help demo test testinstalled check fuzz asan bench soak coverage clean
 all: compile
@@ -68,10 +69,11 @@ bench: $(BUILT) ## remotec beside the C yardstick and plain local reads; bench/R
 soak: $(BUILT) ## 20,000 short processes; counts what leaks
 	$(RUN)/python tests/soak.py
 
-coverage: $(READY) ## line coverage of the Python side
-	@$(RUN)/python -c 'import coverage' 2>/dev/null || $(RUN)/pip install -q coverage
-	$(RUN)/python -m coverage run --source=remotec -m pytest -q tests/test_session.py tests/test_operations.py \
-		tests/test_protocol.py tests/test_cli.py
+coverage: $(BUILT) ## line coverage of the Python side, of every process that the tests start
+	@$(RUN)/python -c 'import coverage' 2>/dev/null || $(RUN)/pip install -q 'coverage>=7.10'
+	$(RUN)/python -m coverage erase
+	$(RUN)/python -m coverage run -m pytest -q $(PYTHON_TESTS)
+	$(RUN)/python -m coverage combine -q
 	$(RUN)/python -m coverage report -m
 
 clean: ## what was built; not .venv

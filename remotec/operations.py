@@ -82,15 +82,6 @@ def open_flags(wire: int) -> int:
     return host
 
 
-def wire_open_flags(host: int) -> int:
-    """This machine's open flags as the protocol's."""
-    wire = host & 3
-    for bits, flag in _OPEN_FLAGS:
-        if flag and host & flag == flag:
-            wire |= bits
-    return wire
-
-
 def _translate(bits: int, pairs: "List[Tuple[int, int]]") -> int:
     result = 0
     for one, other in pairs:

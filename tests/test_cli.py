@@ -8,11 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
 
+import remotec as remotec_package
 from remotec import check, cli, defaults, protocol
 from remotec.client import Client
 
@@ -154,6 +156,41 @@ def test_default_rules_keep_a_scripts_interpreter_local(tmp_path: Path) -> None:
         assert str(needed) in found
     assert str(tmp_path) not in found and str(venv) not in found
     assert {"/dev", "/proc/self"} <= set(found) and not {"/", "/etc", "/home", "/usr"} & set(found)
+
+
+def test_default_rules_know_what_a_first_line_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripts = {
+        "direct": "#!/bin/sh\n",
+        "env": "#!/usr/bin/env -S LC_ALL=C sh -e\n",
+        "empty": "#!\n",
+        "none": "echo\n",
+        "binary": "\0\0",
+    }
+    named = {}
+    for name, text in scripts.items():
+        (tmp_path / name).write_text(text)
+        named[name] = defaults._interpreter(str(tmp_path / name))
+    assert named == {"direct": ["/bin/sh"], "env": ["/usr/bin/env", "sh"], "empty": [], "none": [], "binary": []}
+    assert defaults._interpreter(str(tmp_path / "missing")) == []
+    for i in range(9):  # links that lead on and on are followed only so far
+        (tmp_path / f"link{i}").symlink_to(f"link{i + 1}" if i < 8 else "/bin/sh")
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{tmp_path}/libraries:relative")
+    found = defaults.local_paths([str(tmp_path / "link0")])
+    assert str(tmp_path / "libraries") in found and "relative" not in found
+    assert defaults.local_paths(["no-such-program-anywhere"])
+
+
+def test_an_installed_package_says_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no pyproject.toml above it."""
+    monkeypatch.setattr(remotec_package, "__file__", "/nonexistent/remotec/__init__.py")
+    monkeypatch.setattr(metadata, "version", lambda name: f"version of {name}")
+    assert remotec_package.version() == "version of remotec"
+
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    assert remotec_package.version() == "unknown"
 
 
 def test_check_reports_the_server(server: str) -> None:

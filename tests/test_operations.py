@@ -212,6 +212,23 @@ def test_paths_start_at_the_directory_they_are_given(view: View, box: Path) -> N
     assert view.outcome(protocol.STAT_PATH, directory=file, path=b"x", flags=0, mask=1) == "ENOTDIR"
 
 
+def test_calls_that_know_no_directory_start_at_it_all_the_same(view: View, box: Path) -> None:
+    """getxattr, pathconf and inotify take one path."""
+    directory = view.open("dir").handle
+    for path, name in ((b"file", "dir/file"), (b"../text", "text"), (b"missing", "dir/missing")):
+        at = {"directory": directory, "path": path, "flags": 0}
+        here = outcome(os.listxattr, box / name)
+        there = view.outcome(protocol.LISTXATTR, **at, size=65536)
+        assert there == here if isinstance(here, str) else there.names.count(b"\0") == len(here)
+        access = view.outcome(protocol.ACCESS_PATH, **at, mode=os.R_OK)
+        assert access == ("ENOENT" if isinstance(here, str) else ())
+
+
+def test_a_path_without_anywhere_to_start_starts_at_the_servers_root(plain: Session, box: Path) -> None:
+    relative = os.fsencode(box / "text").lstrip(b"/")
+    assert inode(plain, 0, relative) == os.stat(box / "text").st_ino
+
+
 @pytest.mark.parametrize("operation", [o for o in protocol.OPERATIONS.values() if "path" in o.request.fields])
 def test_a_path_with_a_nul_is_einval_and_one_too_long_is_enametoolong(
     view: View, box: Path, operation: Operation
