@@ -261,6 +261,23 @@ static int64_t statx_instead(struct rc_notice *notice, const struct rc_place *pl
 	return result ? result : put_statx(notice, &stat, (uint64_t)a[4]);
 }
 
+/* fresh: as the server has them now. */
+static int stat_place(struct rc_notice *notice, int dirfd, const struct rc_place *place, int flags, unsigned mask, bool fresh,
+		      struct rc_stat *stat)
+{
+	struct rc_description *d;
+	int own, result;
+
+	if (!(flags & AT_EMPTY_PATH) && !fresh &&
+	    rc_attributes_lookup(place->at, !(flags & AT_SYMLINK_NOFOLLOW), mask, stat))
+		return 0;
+	if (*place->given || fresh || rc_target_description(notice, dirfd, &d, &own) != 1)
+		return rc_call_stat(place->at, flags, mask, stat);
+	result = rc_description_fstat(d, own, mask, stat);	/* how glibc has fstat */
+	close(own);
+	return result;
+}
+
 int64_t rc_do_stat(struct rc_notice *notice, const int64_t *a)
 {
 	int flags = (int)a[3];
@@ -272,9 +289,7 @@ int64_t rc_do_stat(struct rc_notice *notice, const int64_t *a)
 	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH))
 		return -EINVAL;
 	flags |= place.extra;
-	result = !(flags & AT_EMPTY_PATH) &&
-		 rc_attributes_lookup(place.at, !(flags & AT_SYMLINK_NOFOLLOW), STATX_BASIC_STATS, &stat)
-		 ? 0 : rc_call_stat(place.at, flags, STATX_BASIC_STATS, &stat);
+	result = stat_place(notice, (int)a[0], &place, flags, STATX_BASIC_STATS, false, &stat);
 	return result ? result : rc_put_stat_as(notice, &stat, (enum rc_layout)a[4], (uint64_t)a[2]);
 }
 
@@ -293,9 +308,7 @@ int64_t rc_do_statx(struct rc_notice *notice, const int64_t *a)
 	    (a[2] & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE)
 		return -EINVAL;
 	flags |= place.extra;
-	result = !(flags & AT_EMPTY_PATH) && !(a[2] & AT_STATX_FORCE_SYNC) &&
-		 rc_attributes_lookup(place.at, !(flags & AT_SYMLINK_NOFOLLOW), mask, &stat)
-		 ? 0 : rc_call_stat(place.at, flags, mask, &stat);
+	result = stat_place(notice, (int)a[0], &place, flags, mask, a[2] & AT_STATX_FORCE_SYNC, &stat);
 	return result ? result : put_statx(notice, &stat, (uint64_t)a[4]);
 }
 
