@@ -11,7 +11,8 @@ struct rc_config rc_config;
 
 const char *const rc_config_variables[] = {
 	"REMOTE_SERVER", "LOCAL_PATHS", "REMOTE_PATHS", "REMOTE_FD_SHIFT", "LIBREMOTEC_DEBUG", "REMOTEC_SESSION",
-	"REMOTEC_CONTROL", "REMOTEC_TIER", "REMOTEC_TIMEOUT", "REMOTEC_MAX_STALE", NULL,
+	"REMOTEC_CONTROL", "REMOTEC_TIER", "REMOTEC_TIMEOUT", "REMOTEC_MAX_STALE", "REMOTEC_STATS",
+	NULL,
 };
 
 static const char *value_of(char *const *environment, const char *name)
@@ -73,6 +74,7 @@ void rc_config_load(char *const *environment)
 	rc_config.debug = number_of(environment, "LIBREMOTEC_DEBUG", 0) != 0;
 	rc_config.supervised = tier && (!strcmp(tier, "both") || !strcmp(tier, "supervisor"));
 	rc_config.control = copy_of(value_of(environment, "REMOTEC_CONTROL"));
+	rc_config.stats = copy_of(value_of(environment, "REMOTEC_STATS"));
 	rc_config.session_given = parse_session(value_of(environment, "REMOTEC_SESSION"), rc_config.session);
 	if (!rc_config.session_given)
 		rc_sys_random(rc_config.session, sizeof rc_config.session);

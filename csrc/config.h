@@ -9,6 +9,7 @@
  *   LIBREMOTEC_DEBUG    1: a line on stderr per forwarded call
  *   REMOTEC_SESSION     32 hex digits: the session to belong to; default: a new random one
  *   REMOTEC_CONTROL     path of remotec-run's datagram socket
+ *   REMOTEC_STATS       path of the file that counters are kept in (stats.h)
  *   REMOTEC_TIER        preload, supervisor or both (set by remotec-run)
  *   REMOTEC_MAX_STALE   milliseconds that attributes fetched ahead may be old; default 1000; 0: none are
  *   REMOTEC_TIMEOUT     seconds to wait for a server that has stopped answering; default 30
@@ -30,6 +31,7 @@ struct rc_config {
 	uint8_t session[16];
 	bool session_given;
 	const char *control;	/* NULL: no remotec-run above us */
+	const char *stats;	/* NULL: nobody asked for any */
 	int timeout_s;
 	int max_stale_ms;
 	int error;		/* 0, or the -errno that every remote call returns: the rules contradict one another… */

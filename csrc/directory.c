@@ -9,6 +9,7 @@
 #include "config.h"
 #include "layout.h"
 #include "protocol.h"
+#include "stats.h"
 #include "sys.h"
 
 /* ------------------------------------------------------------------------------------------ kept attributes */
@@ -223,7 +224,10 @@ bool rc_attributes_lookup(struct rc_location at, bool follow, unsigned mask, str
 {
 	bool no_xattrs;
 
-	return !(mask & ~(unsigned)WANTED) && look_up(at, follow, stat, &no_xattrs);
+	if (mask & ~(unsigned)WANTED || !look_up(at, follow, stat, &no_xattrs))
+		return false;
+	rc_count(RC_COUNT_FROM_LISTING, 1);
+	return true;
 }
 
 bool rc_attributes_no_xattrs(struct rc_location at, bool follow, const char *name)
@@ -234,7 +238,10 @@ bool rc_attributes_no_xattrs(struct rc_location at, bool follow, const char *nam
 
 	for (size_t i = 0; !known && i < sizeof spaces / sizeof *spaces; i++)
 		known = !strncmp(name, spaces[i], strlen(spaces[i]));
-	return known && look_up(at, follow, &stat, &no_xattrs) && no_xattrs && !S_ISLNK(stat.mode);
+	if (!known || !look_up(at, follow, &stat, &no_xattrs) || !no_xattrs || S_ISLNK(stat.mode))
+		return false;
+	rc_count(RC_COUNT_FROM_LISTING, 1);
+	return true;
 }
 
 /* ---------------------------------------------------------------------------------------------- entries */
@@ -371,8 +378,10 @@ ssize_t rc_directory_records(const struct rc_description *d, int fd, bool old, b
 
 	if (d->kind != RC_KIND_DIRECTORY)
 		return d->kind == RC_KIND_PATH ? -EBADF : -ENOTDIR;
-	if (ends_at(d->handle, offset))
+	if (ends_at(d->handle, offset)) {
+		rc_count(RC_COUNT_FROM_LISTING, 1);
 		return 0;
+	}
 	rc_directory_seek(&directory, offset);
 	while ((result = rc_directory_next(&directory, &entry)) > 0) {
 		int length = rc_layout_entry(&entry, old, narrow, at, (size_t)(end - at));

@@ -8,6 +8,7 @@
 
 #include "config.h"
 #include "protocol.h"
+#include "stats.h"
 #include "sys.h"
 
 enum { SLOTS = 128, FREE = 0, TAKEN, KEPT };
@@ -117,6 +118,7 @@ ssize_t rc_prefetch_read(struct rc_prefetch *slot, uint64_t handle, const struct
 		done += take;
 	}
 	leave(slot);
+	rc_count(RC_COUNT_FROM_OPEN, 1);
 	return (ssize_t)done;
 }
 
@@ -126,5 +128,8 @@ bool rc_prefetch_stat(struct rc_prefetch *slot, uint64_t handle, unsigned mask, 
 		return false;
 	*stat = slot->stat;
 	leave(slot);
-	return !(mask & ~stat->mask);
+	if (mask & ~stat->mask)
+		return false;
+	rc_count(RC_COUNT_FROM_OPEN, 1);
+	return true;
 }

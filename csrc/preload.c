@@ -103,6 +103,8 @@ bool rc_start(void)
 	rc_fdtable_start();
 	rc_transport_prepare();
 	rc_raw = RC_HAVE_RAW && rc_config.supervised && rc_stub_install() == 0;
+	/* By way of that page: the supervisor might take the file's path for a remote one. */
+	rc_stats_start(rc_config.stats, RC_TIER_PRELOAD);
 	rc_process_start(environ);
 	pthread_atfork(before_fork, NULL, rc_in_child);
 	atomic_store(&rc_state, RC_READY);
@@ -200,9 +202,9 @@ int rc_locate(int dirfd, const char *path, int flags, struct rc_target *t)
 
 	t->instead = NULL;
 	t->is_link = false;
+	t->given[length < 0 ? 0 : length] = '\0';
 	if (length < 0)
 		return 0;		/* EFAULT or ENAMETOOLONG: the kernel says it */
-	t->given[length] = '\0';
 	t->extra = 0;
 	t->fd = -1;
 	t->by_default = false;
@@ -230,12 +232,14 @@ int rc_locate(int dirfd, const char *path, int flags, struct rc_target *t)
 int rc_refuse(const char *call, int fd, int error)
 {
 	rc_debug("%s() on remote fd %d: %s", call, fd, rc_errno_name(-error));
+	rc_stats_refused(error);
 	return error;
 }
 
 int rc_refuse_path(const char *call, const struct rc_target *t, int error)
 {
 	rc_debug("%s() on remote file %s: %s", call, t->given, rc_errno_name(-error));
+	rc_stats_refused(error);
 	return error;
 }
 
@@ -250,9 +254,11 @@ int rc_refuse_path(const char *call, const struct rc_target *t, int error)
 		if (!rc_ready()) \
 			return rc_pass_##name() args; \
 		d = rc_fdtable_get(fd); \
-		if (__builtin_expect(!d, 1)) \
+		if (__builtin_expect(!d, 1)) { \
+			rc_count_local(); \
 			local; \
-		return (type)rc_finish(remote); \
+		} \
+		return (type)rc_finish(RC_SPAN(#name, NULL, fd, d->handle, remote)); \
 	}
 #define FD(type, name, params, args, fd, remote) \
 	FD_WITH(type, name, params, args, fd, return rc_next_##name args, remote)
@@ -267,9 +273,10 @@ int rc_refuse_path(const char *call, const struct rc_target *t, int error)
 		if (side == 0) { \
 			if (__builtin_expect(t.instead != NULL, 0)) \
 				path = t.instead; \
+			rc_count_local(); \
 			local; \
 		} \
-		return (type)rc_finish(side < 0 ? side : remote); \
+		return (type)rc_finish(side < 0 ? side : RC_SPAN(#name, t.given, -1, t.at.directory, remote)); \
 	}
 #define PATH(type, name, params, args, dirfd, path, flags, remote) \
 	PATH_WITH(type, name, params, args, dirfd, path, flags, return rc_next_##name args, remote)
@@ -320,10 +327,13 @@ int rc_refuse_path(const char *call, const struct rc_target *t, int error)
 		side = rc_locate(dirfd, path, RC_OPEN_AT(flags), &t); \
 		if (side == 0 && t.instead) \
 			path = t.instead; \
-		if (side == 0) \
+		if (side == 0) { \
+			rc_count_local(); \
 			return rc_raw ? (int)rc_finish(rc_sys_open(dirfd, path, flags | (flag), mode)) \
 				      : rc_next_##name args; \
-		return (int)rc_finish(side < 0 ? side : rc_remote_open(&t, flags, mode, 0)); \
+		} \
+		return (int)rc_finish(side < 0 ? side : RC_SPAN(#name, t.given, -1, t.at.directory, \
+								rc_remote_open(&t, flags, mode, 0))); \
 	}
 OPEN(open, 0, AT_FDCWD, (const char *path, int flags, ...), flags, (path, flags, mode))
 OPEN(openat, 0, dirfd, (int dirfd, const char *path, int flags, ...), flags, (dirfd, path, flags, mode))

@@ -38,6 +38,7 @@
 #include "fdtable.h"
 #include "report.h"
 #include "route.h"
+#include "stats.h"
 #include "sys.h"
 
 struct statx;
@@ -103,6 +104,25 @@ static inline int64_t rc_finish(int64_t result)
 		return result;
 	errno = (int)-result;
 	return -1;
+}
+
+/* `work`, a call's result or -errno, counted as a call on a remote file; its value. */
+#define RC_SPAN(name, path, fd, handle, work) \
+	({ \
+		struct rc_span span_; \
+		rc_span_begin(&span_, name, path, fd, handle); \
+		rc_span_end(&span_, work); \
+	})
+
+/* The result of what returns a pointer, or -1, and errno. */
+static inline int64_t rc_result_of(const void *made)
+{
+	return made ? 0 : -errno;
+}
+
+static inline int64_t rc_result(int64_t result)
+{
+	return result < 0 ? -errno : result;
 }
 
 /* -------------------------------------------------------------------------------------------------- paths */
@@ -175,8 +195,6 @@ int rc_refuse_change(const char *call, const struct rc_target *t, int flags);	/*
 int rc_refuse_size(const struct rc_target *t);					/* truncate */
 int rc_refuse_new(const char *call, const struct rc_target *t);			/* mkdir, symlink, mknod */
 int rc_refuse_entry(const char *call, const struct rc_target *t);		/* unlink, rmdir */
-int rc_rename(int old_dirfd, const char *old, int new_dirfd, const char *new_path);	/* 1: both are local */
-int rc_link(int old_dirfd, const char *old, int new_dirfd, const char *new_path, int flags);	/* 1: both are local */
 
 /* -------------------------------------------------------------------------- processes: preload_process.c */
 

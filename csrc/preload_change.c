@@ -5,6 +5,7 @@
 #include "preload.h"
 
 #include "change.h"
+#include "protocol.h"
 
 int rc_refuse_change(const char *call, const struct rc_target *t, int flags)
 {
@@ -26,65 +27,71 @@ int rc_refuse_entry(const char *call, const struct rc_target *t)
 	return rc_refuse_path(call, t, rc_change_entry(t->at));
 }
 
-int rc_rename(int old_dirfd, const char *old, int new_dirfd, const char *new_path)
+/* 1: both are local.  *t: the one that was looked at last. */
+static int change_name(int old_dirfd, const char *old, int new_dirfd, const char *new_path, struct rc_target *t)
 {
-	struct rc_target t;
-	int result, from = rc_locate(old_dirfd, old, AT_SYMLINK_NOFOLLOW, &t), to;
+	int result, from = rc_locate(old_dirfd, old, AT_SYMLINK_NOFOLLOW, t), to;
 
 	if (from < 0)
 		return from;
-	if (from && (result = rc_change_entry(t.at)) != -EROFS)
-		return rc_refuse_path("rename", &t, result);
-	to = rc_locate(new_dirfd, new_path, AT_SYMLINK_NOFOLLOW, &t);
+	if (from && (result = rc_change_entry(t->at)) != -EROFS)
+		return rc_refuse_path("rename", t, result);
+	to = rc_locate(new_dirfd, new_path, AT_SYMLINK_NOFOLLOW, t);
 	if (to < 0)
 		return to;
 	if (!from && !to)
 		return 1;
-	if (to && (result = rc_change_entry(t.at)) != -EROFS)
-		return rc_refuse_path("rename", &t, result);
-	return rc_refuse_path("rename", &t, from && to ? -EROFS : -EXDEV);
+	if (to && (result = rc_change_entry(t->at)) != -EROFS)
+		return rc_refuse_path("rename", t, result);
+	return rc_refuse_path("rename", t, from && to ? -EROFS : -EXDEV);
 }
 
-int rc_link(int old_dirfd, const char *old, int new_dirfd, const char *new_path, int flags)
+static int add_name(int old_dirfd, const char *old, int new_dirfd, const char *new_path, int flags, struct rc_target *t)
 {
-	struct rc_target t;
 	struct rc_stat stat;
 	int result, from, to;
 
-	from = rc_locate(old_dirfd, old, (flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW) | (flags & AT_EMPTY_PATH), &t);
+	from = rc_locate(old_dirfd, old, (flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW) | (flags & AT_EMPTY_PATH), t);
 	if (from < 0)
 		return from;
 	if (from) {
-		result = rc_call_stat(t.at, (flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW) | t.extra |
+		result = rc_call_stat(t->at, (flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW) | t->extra |
 				      (flags & AT_EMPTY_PATH), STATX_TYPE, &stat);
 		if (result < 0)
-			return rc_refuse_path("link", &t, result);
+			return rc_refuse_path("link", t, result);
 	}
-	to = rc_locate(new_dirfd, new_path, AT_SYMLINK_NOFOLLOW, &t);
+	to = rc_locate(new_dirfd, new_path, AT_SYMLINK_NOFOLLOW, t);
 	if (to < 0)
 		return to;
 	if (to) {
-		result = rc_refuse_new("link", &t);
+		result = rc_refuse_new("link", t);
 		return from || result != -EROFS ? result : -EXDEV;
 	}
-	return from ? rc_refuse_path("link", &t, -EXDEV) : 1;
+	return from ? rc_refuse_path("link", t, -EXDEV) : 1;
 }
 
 /* Two paths: written out, since the table's rows have one. */
 #define TWO_PATHS(name, params, args, decide) \
 	RC_EXPORT int name params \
 	{ \
+		struct rc_target t; \
+		struct rc_span span; \
 		int result; \
 		if (!rc_ready()) \
 			return rc_pass_##name() args; \
+		rc_span_begin(&span, #name, t.given, -1, RC_NO_HANDLE); \
 		result = decide; \
-		return result == 1 ? rc_next_##name args : (int)rc_finish(result); \
+		if (result == 1) { \
+			rc_count_local(); \
+			return rc_next_##name args; \
+		} \
+		return (int)rc_finish(rc_span_end(&span, result)); \
 	}
-TWO_PATHS(rename, (const char *old, const char *to), (old, to), rc_rename(AT_FDCWD, old, AT_FDCWD, to))
+TWO_PATHS(rename, (const char *old, const char *to), (old, to), change_name(AT_FDCWD, old, AT_FDCWD, to, &t))
 TWO_PATHS(renameat, (int old_dirfd, const char *old, int to_dirfd, const char *to), (old_dirfd, old, to_dirfd, to),
-	  rc_rename(old_dirfd, old, to_dirfd, to))
+	  change_name(old_dirfd, old, to_dirfd, to, &t))
 TWO_PATHS(renameat2, (int old_dirfd, const char *old, int to_dirfd, const char *to, unsigned flags),
-	  (old_dirfd, old, to_dirfd, to, flags), rc_rename(old_dirfd, old, to_dirfd, to))
-TWO_PATHS(link, (const char *old, const char *to), (old, to), rc_link(AT_FDCWD, old, AT_FDCWD, to, 0))
+	  (old_dirfd, old, to_dirfd, to, flags), change_name(old_dirfd, old, to_dirfd, to, &t))
+TWO_PATHS(link, (const char *old, const char *to), (old, to), add_name(AT_FDCWD, old, AT_FDCWD, to, 0, &t))
 TWO_PATHS(linkat, (int old_dirfd, const char *old, int to_dirfd, const char *to, int flags),
-	  (old_dirfd, old, to_dirfd, to, flags), rc_link(old_dirfd, old, to_dirfd, to, flags))
+	  (old_dirfd, old, to_dirfd, to, flags), add_name(old_dirfd, old, to_dirfd, to, flags, &t))

@@ -125,6 +125,7 @@ RC_EXPORT int chdir(const char *path)
 	if (side == 0) {
 		if (t.instead)
 			path = t.instead;
+		rc_count_local();
 		result = rc_raw ? (int)rc_finish(RC_SYS(SYS_chdir, path, 0, 0, 0, 0, 0)) : rc_next_chdir(path);
 		if (result == 0)
 			leave();
@@ -132,7 +133,7 @@ RC_EXPORT int chdir(const char *path)
 	}
 	result = side < 0 ? side : entered_by(t.given, by, sizeof by);
 	if (result >= 0)
-		result = enter(t.at, by);
+		result = (int)RC_SPAN("chdir", t.given, -1, t.at.directory, enter(t.at, by));
 	return (int)rc_finish(result);
 }
 
@@ -147,6 +148,7 @@ RC_EXPORT int fchdir(int fd)
 		return rc_pass_fchdir()(fd);
 	d = rc_fdtable_get(fd);
 	if (!d) {
+		rc_count_local();
 		result = rc_raw ? (int)rc_finish(RC_SYS(SYS_fchdir, fd, 0, 0, 0, 0, 0)) : rc_next_fchdir(fd);
 		if (result == 0)
 			leave();
@@ -156,7 +158,7 @@ RC_EXPORT int fchdir(int fd)
 	if (length < 0)
 		strcpy(by, "/");
 	result = d->kind != RC_KIND_DIRECTORY && d->kind != RC_KIND_PATH ? -ENOTDIR
-	       : enter((struct rc_location){ d->handle, "." }, by);
+	       : (int)RC_SPAN("fchdir", by, fd, d->handle, enter((struct rc_location){ d->handle, "." }, by));
 	return (int)rc_finish(result);
 }
 
@@ -171,13 +173,15 @@ RC_EXPORT char *getcwd(char *buffer, size_t size)
 	if (!rc_ready())
 		return rc_pass_getcwd()(buffer, size);
 	d = rc_cwd();
-	if (!d)
+	if (!d) {
+		rc_count_local();
 		return rc_next_getcwd(buffer, size);
+	}
 	if (buffer && !size) {
 		errno = EINVAL;
 		return NULL;
 	}
-	length = rc_cwd_path(d->handle, RC_CWD_FD, path, sizeof path);
+	length = (ssize_t)RC_SPAN("getcwd", NULL, -1, RC_NO_HANDLE, rc_cwd_path(d->handle, RC_CWD_FD, path, sizeof path));
 	if (length > 0 && size && (size_t)length > size)
 		length = -ERANGE;
 	if (rc_finish(length) < 0)
@@ -245,9 +249,11 @@ RC_EXPORT char *realpath(const char *path, char *resolved)
 	if (!rc_ready() || !path)
 		return rc_pass_realpath()(path, resolved);
 	side = rc_locate(AT_FDCWD, path, 0, &t);
-	if (side == 0)
+	if (side == 0) {
+		rc_count_local();
 		return rc_next_realpath(t.instead ? t.instead : path, resolved);
-	if (rc_finish(side < 0 ? side : resolve(&t, found, sizeof found)) < 0)
+	}
+	if (rc_finish(side < 0 ? side : RC_SPAN("realpath", t.given, -1, t.at.directory, resolve(&t, found, sizeof found))) < 0)
 		return NULL;
 	return resolved ? strcpy(resolved, found) : strdup(found);
 }

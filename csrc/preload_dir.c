@@ -164,6 +164,7 @@ static struct dirent *next_local(struct stream *s)
 RC_EXPORT DIR *opendir(const char *path)
 {
 	struct rc_target t;
+	DIR *dir;
 	int side;
 
 	if (!rc_ready())
@@ -171,9 +172,14 @@ RC_EXPORT DIR *opendir(const char *path)
 	side = rc_locate(AT_FDCWD, path, 0, &t);
 	if (side == 0 && t.instead)
 		path = t.instead;
-	if (side == 0)
+	if (side == 0) {
+		rc_count_local();
 		return rc_raw ? open_local(path) : rc_next_opendir(path);
-	return rc_finish(side) < 0 ? NULL : open_stream(&t);
+	}
+	if (rc_finish(side) < 0)
+		return NULL;
+	(void)RC_SPAN("opendir", t.given, -1, t.at.directory, rc_result_of(dir = open_stream(&t)));
+	return dir;
 }
 
 RC_EXPORT DIR *fdopendir(int fd)
@@ -211,7 +217,7 @@ static int next_entry(struct stream *s, struct rc_entry *entry)
 			return rc_pass_##function()(dir); \
 		if (s->local) \
 			return (record *)next_local(s); \
-		result = next_entry(s, &from); \
+		result = (int)RC_SPAN("readdir", NULL, s->fd, s->directory.handle, next_entry(s, &from)); \
 		if (rc_finish(result) <= 0) \
 			return NULL; \
 		s->member.d_ino = from.ino; \
@@ -363,11 +369,12 @@ SCAN(scan, struct dirent, readdir)
 		if (side == 0) { \
 			if (t.instead) \
 				path = t.instead; \
+			rc_count_local(); \
 			return rc_next_##name(__VA_ARGS__); \
 		} \
 		if (rc_finish(side) < 0) \
 			return -1; \
-		dir = open_stream(&t); \
+		(void)RC_SPAN(#name, t.given, -1, t.at.directory, rc_result_of(dir = open_stream(&t))); \
 		return dir ? function(dir, list, select, compare) : -1; \
 	}
 #define LISTING(type) \

@@ -67,6 +67,8 @@ int rc_remote_open(const struct rc_target *t, int flags, unsigned mode, uint64_t
 		rc_debug("failed opening %s: %s", t->given, rc_errno_name(-result));
 	else
 		rc_debug("opened %s, local %d, remote %llu", t->given, result, (unsigned long long)opened.handle);
+	if (result >= 0)
+		rc_stats_opened(opened.handle, t->given);
 	return result;
 }
 
@@ -149,11 +151,12 @@ bool rc_single_threaded(void)
 			return rc_pass_##name()(fd, buffer, count); \
 		d = rc_fdtable_get(fd); \
 		if (__builtin_expect(!d, 1)) { \
+			rc_count_local(); \
 			if (__builtin_expect(rc_raw, 0) && rc_single_threaded()) \
 				return rc_finish(RC_SYS(SYS_read, fd, buffer, count, 0, 0, 0)); \
 			return rc_next_##name(fd, buffer, count); \
 		} \
-		return rc_finish(rc_remote_read(d, fd, buffer, count)); \
+		return rc_finish(RC_SPAN("read", NULL, fd, d->handle, rc_remote_read(d, fd, buffer, count))); \
 	}
 READ(read)
 READ(__read)
@@ -165,9 +168,11 @@ RC_EXPORT ssize_t readv(int fd, const struct iovec *parts, int count)
 	if (!rc_ready())
 		return rc_pass_readv()(fd, parts, count);
 	d = rc_fdtable_get(fd);
-	if (!d && rc_raw && rc_single_threaded())
-		return rc_finish(RC_SYS(SYS_readv, fd, parts, count, 0, 0, 0));
-	return d ? rc_finish(rc_remote_readv(d, fd, parts, count)) : rc_next_readv(fd, parts, count);
+	if (d)
+		return rc_finish(RC_SPAN("readv", NULL, fd, d->handle, rc_remote_readv(d, fd, parts, count)));
+	rc_count_local();
+	return rc_raw && rc_single_threaded() ? rc_finish(RC_SYS(SYS_readv, fd, parts, count, 0, 0, 0))
+					      : rc_next_readv(fd, parts, count);
 }
 
 /* The checked forms: an overflow is libc's to report. */
@@ -178,8 +183,10 @@ RC_EXPORT ssize_t __read_chk(int fd, void *buffer, size_t count, size_t size)
 	if (!rc_ready())
 		return rc_pass___read_chk()(fd, buffer, count, size);
 	d = rc_fdtable_get(fd);
-	return d && count <= size ? rc_finish(rc_remote_read(d, fd, buffer, count))
-				  : rc_next___read_chk(fd, buffer, count, size);
+	if (d && count <= size)
+		return rc_finish(RC_SPAN("read", NULL, fd, d->handle, rc_remote_read(d, fd, buffer, count)));
+	rc_count_local();
+	return rc_next___read_chk(fd, buffer, count, size);
 }
 
 #define PREAD_CHECKED(name, offset_type) \
@@ -189,8 +196,11 @@ RC_EXPORT ssize_t __read_chk(int fd, void *buffer, size_t count, size_t size)
 		if (!rc_ready()) \
 			return rc_pass_##name()(fd, buffer, count, offset, size); \
 		d = rc_fdtable_get(fd); \
-		return d && count <= size ? rc_finish(rc_remote_pread(d, fd, buffer, count, offset)) \
-					  : rc_next_##name(fd, buffer, count, offset, size); \
+		if (d && count <= size) \
+			return rc_finish(RC_SPAN("pread", NULL, fd, d->handle, \
+						 rc_remote_pread(d, fd, buffer, count, offset))); \
+		rc_count_local(); \
+		return rc_next_##name(fd, buffer, count, offset, size); \
 	}
 PREAD_CHECKED(__pread_chk, off_t)
 #ifdef __GLIBC__
@@ -424,6 +434,18 @@ static int close_any(int fd, int (*next)(int))
 	return result;
 }
 
+static int close_reported(int fd, int (*next)(int))
+{
+	struct rc_description *d = rc_fdtable_get(fd);
+
+	if (!d) {
+		rc_count_local();
+		return next(fd);
+	}
+	rc_debug("close() on remote fd %d", fd);
+	return (int)rc_finish(RC_SPAN("close", NULL, fd, d->handle, rc_result(close_any(fd, next))));
+}
+
 #define CLOSE(name) \
 	RC_EXPORT int name(int fd) \
 	{ \
@@ -433,9 +455,8 @@ static int close_any(int fd, int (*next)(int))
 			errno = EBADF; \
 			return -1; \
 		} \
-		if (__builtin_expect(rc_debug_on, 0) && rc_fdtable_get(fd)) \
-			rc_debug("close() on remote fd %d", fd); \
-		return close_any(fd, rc_next_##name); \
+		return __builtin_expect(rc_debug_on || rc_stats, 0) ? close_reported(fd, rc_next_##name) \
+								    : close_any(fd, rc_next_##name); \
 	}
 CLOSE(close)
 CLOSE(__close)
@@ -658,8 +679,11 @@ static int64_t remote_fcntl(struct rc_description *d, int fd, int command, long 
 		if (!rc_ready()) \
 			return rc_pass_##name()(fd, command, argument); \
 		d = rc_fdtable_get(fd); \
-		return d ? (int)rc_finish(remote_fcntl(d, fd, command, argument)) \
-			 : rc_next_##name(fd, command, argument); \
+		if (d) \
+			return (int)rc_finish(RC_SPAN("fcntl", NULL, fd, d->handle, \
+						      remote_fcntl(d, fd, command, argument))); \
+		rc_count_local(); \
+		return rc_next_##name(fd, command, argument); \
 	}
 FCNTL(fcntl)
 #ifdef __GLIBC__
@@ -739,7 +763,9 @@ int rc_remote_ioctl(struct rc_description *d, int fd, unsigned long request, voi
 			return rc_pass_##name()(fd, request, argument); \
 		d = rc_fdtable_get(fd); \
 		if (d) \
-			return (int)rc_finish(rc_remote_ioctl(d, fd, request, argument)); \
+			return (int)rc_finish(RC_SPAN("ioctl", NULL, fd, d->handle, \
+						      rc_remote_ioctl(d, fd, request, argument))); \
+		rc_count_local(); \
 		return rc_raw ? (int)rc_finish(RC_SYS(SYS_ioctl, fd, request, argument, 0, 0, 0)) \
 			      : rc_next_##name(fd, request, argument); \
 	}
@@ -759,10 +785,14 @@ int rc_remote_advise(struct rc_description *d, int fd, int64_t offset, int64_t l
 #define POSIX_FALLOCATE(name, offset_type) \
 	RC_EXPORT int name(int fd, offset_type offset, offset_type length) \
 	{ \
+		struct rc_description *d; \
 		if (!rc_ready()) \
 			return rc_pass_##name()(fd, offset, length); \
-		return rc_fdtable_get(fd) ? -rc_refuse("posix_fallocate", fd, -EBADF) \
-					  : rc_next_##name(fd, offset, length); \
+		d = rc_fdtable_get(fd); \
+		if (d) \
+			return (int)-RC_SPAN(#name, NULL, fd, d->handle, rc_refuse("posix_fallocate", fd, -EBADF)); \
+		rc_count_local(); \
+		return rc_next_##name(fd, offset, length); \
 	}
 POSIX_FALLOCATE(posix_fallocate, off_t)
 #ifdef __GLIBC__
@@ -774,8 +804,8 @@ POSIX_FALLOCATE(posix_fallocate64, off64_t)
 enum { COPY_ROOM = 256 * 1024, PIPE_FULL = 65536 };
 
 /* Offsets in the program's memory, as they come and go; `is_pipe`: no more than fits. */
-static ssize_t copy_remote(const char *call, struct rc_description *d, int in, off64_t *in_offset, int out, off64_t *out_offset,
-			   size_t count, bool is_pipe)
+static ssize_t copy_out(const char *call, struct rc_description *d, int in, off64_t *in_offset, int out, off64_t *out_offset,
+			size_t count, bool is_pipe)
 {
 	int64_t from = 0, to = 0;
 	ssize_t result;
@@ -801,6 +831,13 @@ static ssize_t copy_remote(const char *call, struct rc_description *d, int in, o
 	return result;
 }
 
+static ssize_t copy_remote(const char *call, struct rc_description *d, int in, off64_t *in_offset, int out, off64_t *out_offset,
+			   size_t count, bool is_pipe)
+{
+	return (ssize_t)RC_SPAN(call, NULL, in, d->handle,
+				copy_out(call, d, in, in_offset, out, out_offset, count, is_pipe));
+}
+
 RC_EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t count)
 {
 	struct rc_description *d;
@@ -811,8 +848,10 @@ RC_EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t count)
 	if (!rc_ready())
 		return rc_pass_sendfile()(out, in, offset, count);
 	d = rc_fdtable_get(in);
-	if (!d)
+	if (!d) {
+		rc_count_local();
 		return rc_next_sendfile(out, in, offset, count);
+	}
 	if (offset && rc_copy_in(&narrow, offset, sizeof narrow) < 0)
 		return rc_finish(-EFAULT);
 	wide = narrow;
@@ -831,8 +870,10 @@ RC_EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t count)
 	if (!rc_ready())
 		return rc_pass_sendfile64()(out, in, offset, count);
 	d = rc_fdtable_get(in);
-	return d ? rc_finish(copy_remote("sendfile", d, in, offset, out, NULL, count, false))
-		 : rc_next_sendfile64(out, in, offset, count);
+	if (d)
+		return rc_finish(copy_remote("sendfile", d, in, offset, out, NULL, count, false));
+	rc_count_local();
+	return rc_next_sendfile64(out, in, offset, count);
 }
 #endif
 
@@ -843,8 +884,10 @@ RC_EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t count)
 		if (!rc_ready()) \
 			return rc_pass_##name()(in, in_offset, out, out_offset, count, flags); \
 		d = rc_fdtable_get(in); \
-		return d ? rc_finish(copy_remote(#name, d, in, in_offset, out, out_offset, count, is_pipe)) \
-			 : rc_next_##name(in, in_offset, out, out_offset, count, flags); \
+		if (d) \
+			return rc_finish(copy_remote(#name, d, in, in_offset, out, out_offset, count, is_pipe)); \
+		rc_count_local(); \
+		return rc_next_##name(in, in_offset, out, out_offset, count, flags); \
 	}
 COPY(splice, true)
 COPY(copy_file_range, false)
@@ -869,8 +912,10 @@ static int prepare_mapping(struct rc_description *d, int fd, int protection, int
 		if (!rc_ready()) \
 			return rc_pass_##name()(at, length, protection, flags, fd, offset); \
 		d = flags & MAP_ANONYMOUS || fd < 0 ? NULL : rc_fdtable_get(fd); \
-		if (d && rc_finish(prepare_mapping(d, fd, protection, flags)) < 0) \
+		if (d && rc_finish(RC_SPAN("mmap", NULL, fd, d->handle, prepare_mapping(d, fd, protection, flags))) < 0) \
 			return MAP_FAILED; \
+		if (!d && !(flags & MAP_ANONYMOUS)) \
+			rc_count_local(); \
 		return rc_next_##name(at, length, protection, flags, fd, offset); \
 	}
 MMAP(mmap, off_t)

@@ -263,6 +263,16 @@ static void descriptor_path(int fd, char *path)
 	strcpy(strcpy(path, "/proc/self/fd/") + 14, at);
 }
 
+static int load_image(const struct rc_target *t, int flags, struct rc_image *image)
+{
+	const char *slash = strrchr(t->given, '/');
+	int bad = t->extra || (flags & AT_EMPTY_PATH)
+		  ? rc_image_load((struct rc_location){ t->at.directory, "" }, "program", image)
+		  : rc_image_load(t->at, slash ? slash + 1 : t->given, image);
+
+	return bad ? rc_refuse_path("execve", t, bad) : 0;
+}
+
 /* 0: it's local as it stands, or only the default makes it remote: such a rule is about files, as the original's was.  1: remote,
  * and *p is what to execute.  -errno. */
 static int find_program(int dirfd, const char *path, int flags, struct program *p)
@@ -276,19 +286,18 @@ static int find_program(int dirfd, const char *path, int flags, struct program *
 		strcpy(p->path, t.instead);
 		return 1;
 	}
+	if (side == 0 || t.by_default)
+		rc_count_local();
 	if (side <= 0 || t.by_default)
 		return side < 0 ? side : 0;
 	for (;;) {
-		const char *slash = strrchr(t.given, '/');
 		struct rc_image image;
 		int bad;
 
 		rc_debug("execve() on remote file %s", t.given);
-		bad = t.extra || (flags & AT_EMPTY_PATH)
-		      ? rc_image_load((struct rc_location){ t.at.directory, "" }, "program", &image)
-		      : rc_image_load(t.at, slash ? slash + 1 : t.given, &image);
+		bad = (int)RC_SPAN("execve", t.given, -1, t.at.directory, load_image(&t, flags, &image));
 		if (bad)
-			return rc_refuse_path("execve", &t, bad);
+			return bad;
 		if (image.fd >= 0) {
 			p->fd = image.fd;
 			descriptor_path(image.fd, p->path);
@@ -588,7 +597,8 @@ RC_EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t *actio
 	if (!rc_ready())
 		return rc_pass_posix_spawn_file_actions_addopen()(actions, fd, path, flags, mode);
 	if (rc_locate(AT_FDCWD, path, 0, &t) == 1 && !t.by_default)
-		return -rc_refuse_path("posix_spawn_file_actions_addopen", &t, -ENOSYS);
+		return (int)-RC_SPAN("posix_spawn_file_actions_addopen", t.given, -1, t.at.directory,
+				     rc_refuse_path("posix_spawn_file_actions_addopen", &t, -ENOSYS));
 	return rc_next_posix_spawn_file_actions_addopen(actions, fd, path, flags, mode);
 }
 
@@ -640,33 +650,42 @@ RC_EXPORT int clone(int (*start)(void *), void *stack, int flags, void *argument
 
 /* ------------------------------------------------------------------------------------------------- libraries */
 
+/* A descriptor of a copy of the file; -errno. */
+static int copy_of(const struct rc_target *t)
+{
+	struct rc_opened opened;
+	struct rc_description d;
+	int fd, bad = rc_call_open(t->at, O_RDONLY | O_CLOEXEC, 0, 0, NULL, 0, &opened);
+
+	if (bad)
+		return bad;
+	d = (struct rc_description){ .handle = opened.handle, .kind = opened.kind };
+	fd = rc_sys_memfd(strrchr(t->given, '/') + 1, MFD_CLOEXEC);
+	bad = fd < 0 ? fd : rc_description_fill(&d, fd);
+	rc_call_close(opened.handle);
+	if (bad < 0 && fd >= 0)
+		rc_sys_close(fd);
+	return bad < 0 ? bad : fd;
+}
+
 /* The dynamic linker's own calls are not seen: it gets the file's content. */
 RC_EXPORT void *dlopen(const char *path, int flags)
 {
 	char local[32];
 	struct rc_target t;
-	struct rc_opened opened;
-	struct rc_description d;
-	const char *slash;
 	void *library;
-	int fd, bad;
+	int fd;
 
 	if (!rc_ready() || !path || !strchr(path, '/') || rc_config.supervised || rc_locate(AT_FDCWD, path, 0, &t) != 1 ||
 	    t.by_default)
 		return rc_pass_dlopen()(path, flags);
 	rc_debug("dlopen() on remote file %s", t.given);
-	slash = strrchr(t.given, '/');
-	bad = rc_call_open(t.at, O_RDONLY | O_CLOEXEC, 0, 0, NULL, 0, &opened);
-	if (bad)
-		return rc_pass_dlopen()(path, flags);	/* says that there is no such file */
-	d = (struct rc_description){ .handle = opened.handle, .kind = opened.kind };
-	fd = rc_sys_memfd(slash + 1, MFD_CLOEXEC);
-	if (fd >= 0 && rc_description_fill(&d, fd) == 0) {
+	fd = (int)RC_SPAN("dlopen", t.given, -1, t.at.directory, copy_of(&t));
+	if (fd >= 0) {
 		descriptor_path(fd, local);
 		path = local;
 	}
-	rc_call_close(opened.handle);
-	library = rc_pass_dlopen()(path, flags);
+	library = rc_pass_dlopen()(path, flags);	/* says what is wrong where there is no copy */
 	if (fd >= 0)
 		rc_sys_close(fd);
 	return library;

@@ -113,13 +113,19 @@ static FILE *open_stream(const struct rc_target *t, const char *mode)
 	RC_EXPORT FILE *name(const char *path, const char *mode) \
 	{ \
 		struct rc_target t; \
+		FILE *stream; \
 		int side; \
 		if (!rc_ready()) \
 			return rc_pass_##name()(path, mode); \
 		side = rc_locate(AT_FDCWD, path, 0, &t); \
-		if (side == 0) \
+		if (side == 0) { \
+			rc_count_local(); \
 			return rc_next_##name(path, mode); \
-		return rc_finish(side) < 0 ? NULL : open_stream(&t, mode); \
+		} \
+		if (rc_finish(side) < 0) \
+			return NULL; \
+		(void)RC_SPAN(#name, t.given, -1, t.at.directory, rc_result_of(stream = open_stream(&t, mode))); \
+		return stream; \
 	}
 FOPEN(fopen)
 #ifdef __GLIBC__
@@ -201,7 +207,11 @@ static FILE *reopen_stream(const struct rc_target *t, const char *mode, FILE *st
 		side = path ? rc_locate(AT_FDCWD, path, 0, &t) : 0; \
 		if (side == 0) \
 			return rc_next_##name(path, mode, stream); \
-		return rc_finish(side) < 0 ? NULL : reopen_stream(&t, mode, stream, rc_next_##name); \
+		if (rc_finish(side) < 0) \
+			return NULL; \
+		(void)RC_SPAN(#name, t.given, -1, t.at.directory, \
+			      rc_result_of(stream = reopen_stream(&t, mode, stream, rc_next_##name))); \
+		return stream; \
 	}
 FREOPEN(freopen)
 #ifdef __GLIBC__

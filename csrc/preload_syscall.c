@@ -15,6 +15,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "protocol.h"
+
 /* linux/openat2.h isn't everywhere. */
 struct open_how_v0 {
 	uint64_t flags, mode, resolve;
@@ -31,7 +33,8 @@ static int64_t open_by_how(int dirfd, const char *path, const void *how, size_t 
 		return 0;
 	side = rc_locate(dirfd, path, copy.flags & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0, &t);
 	*local = side == 0;
-	return side == 1 ? rc_remote_open(&t, (int)copy.flags, (unsigned)copy.mode, copy.resolve) : side;
+	return side != 1 ? side : RC_SPAN("openat2", t.given, -1, t.at.directory,
+					  rc_remote_open(&t, (int)copy.flags, (unsigned)copy.mode, copy.resolve));
 }
 
 static long after_fork(long child)
@@ -164,7 +167,8 @@ RC_EXPORT long syscall(long number, ...)
 	case SYS__llseek:
 	case SYS_lseek:
 		if (rc_fdtable_get(INT(0)))
-			return (long)rc_finish(rc_refuse("syscall", INT(0), -ENOSYS));
+			return (long)rc_finish(RC_SPAN("syscall", NULL, INT(0), RC_NO_HANDLE,
+						       rc_refuse("syscall", INT(0), -ENOSYS)));
 		break;
 #endif
 	}

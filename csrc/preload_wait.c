@@ -69,7 +69,9 @@ RC_EXPORT int inotify_add_watch(int fd, const char *path, uint32_t mask)
 	d = rc_fdtable_get(fd);
 	side = rc_locate(AT_FDCWD, path, mask & IN_DONT_FOLLOW ? AT_SYMLINK_NOFOLLOW : 0, &t);
 	if (side)
-		return (int)rc_finish(side < 0 ? side : add_remote(d, fd, &t, mask));
+		return (int)rc_finish(side < 0 ? side : RC_SPAN("inotify_add_watch", t.given, fd, t.at.directory,
+								add_remote(d, fd, &t, mask)));
+	rc_count_local();
 	if (d && d->kind == RC_KIND_WATCH)
 		fd = rc_notify_native(d->handle);
 	return rc_next_inotify_add_watch(fd, t.instead ? t.instead : path, mask);
@@ -98,7 +100,7 @@ static int poll_local(struct pollfd *set, nfds_t count, const struct timespec *t
 	return result < 0 ? -errno : result;
 }
 
-static int poll_mixed(struct pollfd *set, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
+static int poll_both(struct pollfd *set, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
 {
 	uint64_t handles[count];
 	int saved = errno, result;
@@ -112,6 +114,11 @@ static int poll_mixed(struct pollfd *set, nfds_t count, const struct timespec *t
 	result = rc_ready_poll(set, handles, count, timeout, poll_local, mask);
 	errno = saved;
 	return (int)rc_finish(result);
+}
+
+static int poll_mixed(struct pollfd *set, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
+{
+	return (int)rc_finish(RC_SPAN("poll", NULL, -1, RC_NO_HANDLE, rc_result(poll_both(set, count, timeout, mask))));
 }
 
 /* glibc declares poll()'s array as written only, which its input isn't. */

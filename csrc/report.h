@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the user can see of our work: a debug line per forwarded call (LIBREMOTEC_DEBUG=1) and counters (--stats).
+ * What the user can see of our work: a debug line per forwarded call (LIBREMOTEC_DEBUG=1).  Counters are stats.h's.
  * A line is one write(2) to descriptor 2 through our own copy of it; nothing is printed unless asked for.
  */
 #ifndef RC_REPORT_H

@@ -29,8 +29,10 @@
 #include "report.h"
 #include "run_command.h"
 #include "run_launch.h"
+#include "run_stats.h"
 #include "run_tree.h"
 #include "run_watch.h"
+#include "stats.h"
 #include "sys.h"
 #include "transport.h"
 
@@ -40,7 +42,7 @@ static struct {
 	char **command;
 } options = { .tier = "both" };
 
-static char control_directory[64], control_path[80];
+static char control_directory[64], control_path[80], stats_path[80];
 
 __attribute__((format(printf, 1, 2), noreturn)) static void fail(const char *format, ...)
 {
@@ -110,6 +112,7 @@ static void set_environment(void)
 	put("LIBREMOTEC_DEBUG", options.debug ? "1" : NULL);
 	put("REMOTEC_SESSION", session);
 	put("REMOTEC_CONTROL", control_path);
+	put("REMOTEC_STATS", options.stats ? stats_path : NULL);
 	put("REMOTEC_TIER", options.tier);
 	put("REMOTEC_TIMEOUT", options.timeout);
 }
@@ -154,6 +157,7 @@ static void keep_environment(void)
 static void remove_control(void)
 {
 	unlink(control_path);
+	unlink(stats_path);
 	rmdir(control_directory);
 }
 
@@ -170,19 +174,11 @@ static int open_control(void)
 	if (s < 0 || !mkdtemp(control_directory))
 		fail("%s: %s", control_directory, strerror(errno));
 	snprintf(control_path, sizeof control_path, "%s/control", control_directory);
+	snprintf(stats_path, sizeof stats_path, "%s/stats", control_directory);
 	strcpy(at.sun_path, control_path);
 	if (bind(s, (struct sockaddr *)&at, sizeof at))
 		fail("%s: %s", control_path, strerror(errno));
 	return s;
-}
-
-static void print_stats(void)
-{
-	struct rc_status status;
-
-	if (rc_call_status(&status) == 0)
-		fprintf(stderr, "remotec: the server answered %llu requests and sent %llu bytes since it started; this session has %u files open\n",
-			(unsigned long long)status.requests, (unsigned long long)status.bytes, status.handles);
 }
 
 /* ------------------------------------------------------------------------------------------- preload alone */
@@ -289,6 +285,8 @@ int main(int count, char **arguments)
 	parse(count, arguments);
 	control = open_control();
 	atexit(remove_control);
+	if (options.stats && (bad = rc_run_stats_create(stats_path)))
+		fail("%s: %s", stats_path, strerror(-bad));
 	keep_environment();
 	set_environment();
 	rc_config_load(environ);
@@ -302,8 +300,9 @@ int main(int count, char **arguments)
 		bad = rc_call_status(&status);	/* a connection that stays: the session lives as long as we do */
 	if (bad)
 		fail("%s: %s", options.server, *problem ? problem : strerror(-bad));
+	rc_stats_start(rc_config.stats, RC_TIER_SUPERVISOR);
 	result = run(control);
 	if (options.stats)
-		print_stats();
+		rc_run_stats_print();
 	return result;
 }

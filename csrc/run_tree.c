@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -192,7 +191,7 @@ static void watch_tree(const struct rc_run *run, int listener, pid_t command, pi
 	}
 }
 
-__attribute__((noreturn)) static void supervise(const struct rc_run *run, struct rc_supervise_counters *counters)
+__attribute__((noreturn)) static void supervise(const struct rc_run *run)
 {
 	pid_t guard = getppid(), command;
 	int link[2], listener, bad = 0;
@@ -212,7 +211,7 @@ __attribute__((noreturn)) static void supervise(const struct rc_run *run, struct
 	rc_transport_after_fork();
 	rc_abis_prepare();
 	if (listener >= 0)
-		bad = rc_supervise_start(listener, counters);
+		bad = rc_supervise_start(listener);
 	if (bad || (listener < 0 && !run->preloaded)) {
 		tell(REFUSED, bad ? bad : listener);
 		kill(command, SIGKILL);
@@ -258,7 +257,7 @@ static void end_tree(void)
 	}
 }
 
-__attribute__((noreturn)) static void guard(const struct rc_run *run, struct rc_supervise_counters *counters)
+__attribute__((noreturn)) static void guard(const struct rc_run *run)
 {
 	sigset_t ours;
 	int status = 0, number;
@@ -272,7 +271,7 @@ __attribute__((noreturn)) static void guard(const struct rc_run *run, struct rc_
 	sigprocmask(SIG_BLOCK, &ours, NULL);
 	supervisor = fork();
 	if (supervisor == 0)
-		supervise(run, counters);
+		supervise(run);
 	ignore_signals();
 	signal(SIGUSR1, SIG_DFL);	/* blocked, and waited for */
 	rc_transport_after_fork();
@@ -350,12 +349,10 @@ static bool attend(int news, int signals, int *status, bool *alone, int *refused
 
 int rc_run_tree(const struct rc_run *run, int *status, bool *alone)
 {
-	struct rc_supervise_counters *counters = mmap(NULL, sizeof *counters, PROT_READ | PROT_WRITE,
-						      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int pair[2], refused = 0, signals;
 	pid_t child;
 
-	if (counters == MAP_FAILED || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -errno;
 	rc_supervise_preloaded = run->preloaded;
 	signals = rc_command_block_signals();
@@ -365,7 +362,7 @@ int rc_run_tree(const struct rc_run *run, int *status, bool *alone)
 	tell_fd = pair[1];
 	if (child == 0) {
 		close(pair[0]);
-		guard(run, counters);
+		guard(run);
 	}
 	close(pair[1]);
 	*alone = false;

@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "protocol.h"
+#include "stats.h"
 #include "sys.h"
 #include "transport.h"
 #include "wire.h"
@@ -115,6 +116,7 @@ static int ask_ahead(struct rc_stream *s, int64_t size)
 		rc_put_u64(&w, (uint64_t)q->offset);
 		rc_put_u32(&w, q->length);
 		s->ahead += q->length;
+		rc_count(RC_COUNT_READ_AHEAD, q->length);
 		s->count++;
 		if (size >= 0 && s->ahead >= size)
 			break;
@@ -146,8 +148,10 @@ static int next_reply(struct rc_stream *s)
 	s->left = rc_get_u32(&r);
 	if (header.length != (uint64_t)s->left + 4 || s->left > q->length)
 		return -EAGAIN;
-	if (s->left < q->length)
+	if (s->left < q->length) {
 		s->ending = true;
+		rc_count(RC_COUNT_READ_AHEAD, 0 - (uint64_t)(q->length - s->left));	/* there is no more */
+	}
 	s->left_asked_ms = q->asked_ms;
 	s->first = (s->first + 1) % MOST;
 	s->count--;
@@ -205,6 +209,7 @@ static ssize_t take_out(struct rc_stream *s, const struct iovec *into, int count
 		done += (size_t)got;
 		s->left -= (uint32_t)got;
 		s->position += got;
+		rc_count(RC_COUNT_READ_AHEAD_USED, (uint64_t)got);
 	}
 	return (ssize_t)done;
 }

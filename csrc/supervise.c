@@ -18,7 +18,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "protocol.h"
 #include "report.h"
+#include "stats.h"
 #include "supervise_serve.h"
 #include "sys.h"
 #include "translate.h"
@@ -33,7 +35,6 @@ enum { MOST_RESTING = 8, STACK = 256 * 1024, RESTART = 512, RESTART_ALWAYS = 513
 
 static int listener;
 static struct seccomp_notif_sizes sizes;
-static struct rc_supervise_counters *counters;
 static _Thread_local const struct rc_notice *current;
 
 /* ----------------------------------------------------------------------------------------------- interrupts */
@@ -142,6 +143,15 @@ void rc_notice_slow(struct rc_notice *notice)
 	}
 }
 
+void rc_notice_remote(struct rc_notice *notice, int fd, uint64_t handle, const char *path)
+{
+	notice->remote = true;
+	notice->fd = fd;
+	notice->handle = handle;
+	if (rc_stats_on())
+		strcpy(notice->path, path);
+}
+
 /* False: enough others rest. */
 static bool rest(void)
 {
@@ -153,6 +163,29 @@ static bool rest(void)
 	while (sem_wait(&baton))
 		;
 	return true;
+}
+
+/* Counted before the answer, after which the run may be over. */
+static int64_t handle_counted(struct rc_notice *notice)
+{
+	struct rc_span span;
+	int64_t result;
+
+	notice->remote = false;
+	notice->fd = -1;
+	notice->handle = RC_NO_HANDLE;
+	notice->path[0] = '\0';
+	rc_span_begin(&span, NULL, notice->path, -1, RC_NO_HANDLE);
+	result = handle(notice);
+	if (!notice->remote) {
+		rc_count_local();
+		return result;
+	}
+	span.name = notice->call->name;
+	span.fd = notice->fd;
+	span.handle = notice->handle;
+	rc_span_end(&span, result == RC_LET || result == RC_ANSWERED ? 0 : result == -RESTART ? -EINTR : result);
+	return result;
 }
 
 static void *serve(void *unused)
@@ -170,13 +203,10 @@ static void *serve(void *unused)
 				break;
 			continue;
 		}
-		atomic_fetch_add_explicit(&counters->asked, 1, memory_order_relaxed);
 		notice.slow = notice.steady = false;
 		current = &notice;
-		result = handle(&notice);
+		result = handle_counted(&notice);
 		current = NULL;
-		if (result != RC_LET)
-			atomic_fetch_add_explicit(&counters->answered, 1, memory_order_relaxed);
 		if (result != RC_ANSWERED)
 			answer(n, result);
 		if (notice.slow && !rest())
@@ -203,10 +233,9 @@ static void start_thread(void)
 	pthread_attr_destroy(&attributes);
 }
 
-int rc_supervise_start(int from, struct rc_supervise_counters *count_in)
+int rc_supervise_start(int from)
 {
 	listener = from;
-	counters = count_in;
 	if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) < 0)
 		return -errno;
 	/* On one processor with its caller: the answer needs no wake-up of another. */

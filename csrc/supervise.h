@@ -75,6 +75,10 @@ struct rc_notice {
 	void *memory;			/* of this thread, RC_NOTICE_MEMORY bytes */
 	bool slow;			/* another thread has taken over the receiving */
 	bool steady;			/* the call can't be interrupted, but by the caller's death */
+	bool remote;			/* a path or descriptor of the call's is */
+	int fd;				/* that descriptor; -1 */
+	uint64_t handle;		/* what it or the path starts from stands for */
+	char path[RC_PATH_MAX];		/* as the program wrote it, where counting */
 };
 enum { RC_NOTICE_MEMORY = 4 << 20 };
 
@@ -82,6 +86,8 @@ enum { RC_NOTICE_MEMORY = 4 << 20 };
 void rc_notice_slow(struct rc_notice *notice);
 /* Answers: the kernel is to start the call again, after what interrupts the caller now. */
 void rc_notice_again(struct rc_notice *notice);
+/* The call concerns a remote file. */
+void rc_notice_remote(struct rc_notice *notice, int fd, uint64_t handle, const char *path);
 /* Whether the caller still waits: what we read of it was of this very call. */
 bool rc_notice_valid(const struct rc_notice *notice);
 /* Puts `fd` into the caller as its lowest free descriptor, or (number >= 0) as that one, and closes it here: its number there, or

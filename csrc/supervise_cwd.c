@@ -186,6 +186,7 @@ int64_t rc_do_fchdir(struct rc_notice *notice, const int64_t *a)
 	int64_t result;
 
 	if (side == 1) {
+		rc_notice_remote(notice, (int)a[0], d->handle, "");
 		if (rc_cwd_path(d->handle, -1, by, sizeof by) < 0)
 			strcpy(by, "/");
 		result = d->kind != RC_KIND_DIRECTORY && d->kind != RC_KIND_PATH ? -ENOTDIR
@@ -224,6 +225,7 @@ int64_t rc_do_getcwd(struct rc_notice *notice, const int64_t *a)
 	rc_cwd_restore(notice);
 	if (!directory(notice, &d, &own))
 		return RC_LET;
+	rc_notice_remote(notice, -1, d->handle, "");
 	length = rc_cwd_path(d->handle, own, path, sizeof path);
 	close(own);
 	if (length > 0 && (uint64_t)length > (uint64_t)a[1])

@@ -271,6 +271,8 @@ int64_t rc_do_execve(struct rc_notice *notice, const int64_t *a)
 	if (executing_slot(notice->n->pid))
 		return RC_LET;
 	side = rc_place(notice, (int)a[0], (uint64_t)a[1], (int)a[2], &place);
+	if (side == 1 && place.by_default)
+		notice->remote = false;
 	if (side <= 0 || (side == 1 && place.by_default))
 		return side < 0 ? side : RC_LET;
 	rc_notice_slow(notice);

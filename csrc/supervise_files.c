@@ -30,7 +30,8 @@
 	if (side <= 0) \
 		return RC_LET; \
 	if (d->handle == RC_NO_HANDLE) \
-		return leave(own, -EBADF)
+		return leave(own, -EBADF); \
+	rc_notice_remote(notice, (int)(fd), d->handle, "")
 
 static int64_t leave(int own, int64_t result)
 {

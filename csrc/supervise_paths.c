@@ -19,6 +19,7 @@
 #include "placeholder.h"
 #include "protocol.h"
 #include "report.h"
+#include "stats.h"
 #include "supervise_layout.h"
 #include "supervise_serve.h"
 #include "syscalls_expand.h"
@@ -28,6 +29,8 @@
 int64_t rc_refuse_call(struct rc_notice *notice, const char *what, int64_t error)
 {
 	rc_debug("%s() on remote %s: %s", notice->call->name, what, rc_errno_name((int)-error));
+	rc_stats_refused((int)error);
+	notice->remote = true;
 	return error;
 }
 
@@ -40,6 +43,7 @@ static int from_route(struct rc_notice *notice, struct rc_place *place)
 	place->at = (struct rc_location){ RC_NO_HANDLE, place->route.path };
 	place->by_default = !place->route.rule;
 	rc_notice_slow(notice);
+	rc_notice_remote(notice, -1, RC_NO_HANDLE, place->given);
 	return 1;
 }
 
@@ -55,6 +59,8 @@ static int place_descriptor(struct rc_notice *notice, int fd, const char *path, 
 	     : strstr(path, "..") ? rc_cwd_route(d->handle, d->kind == RC_CWD_KIND ? own : -1, path, &place->route) : 1;
 	if (!side && d->handle != RC_NO_HANDLE)
 		side = from_route(notice, place);
+	if (side == 1)
+		rc_notice_remote(notice, fd, place->at.directory, path);
 	close(own);
 	return side;
 }
@@ -82,9 +88,9 @@ int rc_place(struct rc_notice *notice, int dirfd, uint64_t path, int flags, stru
 	ssize_t length = path || !(flags & AT_EMPTY_PATH)
 			 ? rc_target_string(notice, path, place->given, sizeof place->given) : 0;
 
+	place->given[length < 0 ? 0 : length] = '\0';
 	if (length < 0)
 		return 0;
-	place->given[length] = '\0';
 	rc_cwd_restore(notice);
 	return rc_place_given(notice, dirfd, flags, place);
 }
@@ -187,6 +193,8 @@ static int64_t open_place(struct rc_notice *notice, const struct rc_place *place
 	else
 		rc_debug("opened %s, local %lld, remote %llu", place->given, (long long)result,
 			 (unsigned long long)opened.handle);
+	if (result >= 0)
+		rc_stats_opened(opened.handle, place->given);
 	return result;
 }
 

@@ -6,14 +6,7 @@
 #define RC_SUPERVISE_SERVE_H
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
-#include <stddef.h>
-
-/* In memory that outlives the supervisor. */
-struct rc_supervise_counters {
-	_Atomic size_t asked, answered;		/* calls notified; of them, not left to the kernel */
-};
 
 /* The tree has the preload library as well: descriptors that it made are to be looked for. */
 extern bool rc_supervise_preloaded;
@@ -22,6 +15,6 @@ extern bool rc_supervise_preloaded;
 extern pthread_mutex_t rc_exec_waiting;
 
 /* Starts threads that answer the listener's calls for as long as this process lives.  0 or -errno. */
-int rc_supervise_start(int listener, struct rc_supervise_counters *counters);
+int rc_supervise_start(int listener);
 
 #endif

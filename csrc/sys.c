@@ -228,21 +228,31 @@ int rc_sys_memfd(const char *name, unsigned flags)
 	return (int)RC_SYS(SYS_memfd_create, name, flags, 0, 0, 0, 0);
 }
 
-void *rc_sys_map(size_t size)
+static void *map(size_t size, int flags, int fd)
 {
-	int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	int protection = PROT_READ | PROT_WRITE;
 	long at;
 
 #if defined(__s390x__)		/* takes its arguments in memory */
-	unsigned long arguments[] = { 0, size, (unsigned long)protection, (unsigned long)flags, -1ul, 0 };
+	unsigned long arguments[] = { 0, size, (unsigned long)protection, (unsigned long)flags, (unsigned long)fd, 0 };
 
 	at = RC_SYS(SYS_mmap, arguments, 0, 0, 0, 0, 0);
 #elif defined(SYS_mmap2)	/* SYS_mmap is missing, or another call, there */
-	at = RC_SYS(SYS_mmap2, NULL, size, protection, flags, -1, 0);
+	at = RC_SYS(SYS_mmap2, NULL, size, protection, flags, fd, 0);
 #else
-	at = RC_SYS(SYS_mmap, NULL, size, protection, flags, -1, 0);
+	at = RC_SYS(SYS_mmap, NULL, size, protection, flags, fd, 0);
 #endif
 	return at < 0 && at > -4096 ? NULL : (void *)at;
+}
+
+void *rc_sys_map(size_t size)
+{
+	return map(size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+}
+
+void *rc_sys_map_shared(int fd, size_t size)
+{
+	return map(size, MAP_SHARED, fd);
 }
 
 int rc_sys_truncate(int fd, int64_t size)

@@ -54,6 +54,8 @@ ssize_t rc_sys_readlink(int dirfd, const char *path, char *target, size_t size);
 int rc_sys_memfd(const char *name, unsigned flags);
 /* Zeroed memory of our own, reserved and not yet used; NULL where there is none. */
 void *rc_sys_map(size_t size);
+/* The file's first bytes, shared with all that map them; NULL. */
+void *rc_sys_map_shared(int fd, size_t size);
 int rc_sys_truncate(int fd, int64_t size);
 ssize_t rc_sys_pwrite(int fd, const void *data, size_t count, int64_t offset);
 ssize_t rc_sys_pread(int fd, void *data, size_t count, int64_t offset);

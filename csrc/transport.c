@@ -14,6 +14,7 @@
 
 #include "config.h"
 #include "protocol.h"
+#include "stats.h"
 #include "sys.h"
 #include "translate.h"
 #include "wire.h"
@@ -42,8 +43,6 @@ static struct {
 	int error;		/* -errno: there is no address */
 	bool loopback;
 } server;
-
-struct rc_counters rc_counters;
 
 /* ------------------------------------------------------------------------------------------------ address */
 
@@ -356,6 +355,7 @@ static int send_parts(int fd, struct iovec *parts, int count)
 			continue;
 		if (sent < 0)
 			return sent == -EAGAIN ? -ETIMEDOUT : (int)sent;
+		rc_count(RC_COUNT_SENT, (uint64_t)sent);
 		while (count && (size_t)sent >= parts->iov_len) {
 			sent -= (ssize_t)parts->iov_len;
 			parts++;
@@ -384,6 +384,7 @@ static int receive(int fd, void *into, size_t count, bool may_interrupt)
 		if (n <= 0)
 			return n == 0 ? -ECONNRESET : n == -EAGAIN ? -ETIMEDOUT : (int)n;
 		got += (size_t)n;
+		rc_count(RC_COUNT_RECEIVED, (uint64_t)n);
 	}
 	return 0;
 }
@@ -494,7 +495,6 @@ static int read_data_reply(struct connection *c, struct rc_exchange *x, const st
 		return -EPROTO;
 	bad = receive_data(c->fd, x->data, x->data_count, have - 4, length - (have - 4));
 	x->reply_length = length;
-	atomic_fetch_add_explicit(&rc_counters.bytes_in, length, memory_order_relaxed);
 	return bad;
 }
 
@@ -534,6 +534,7 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 	}
 	if (got <= 0)
 		return got == 0 ? -ECONNRESET : got == -EAGAIN ? -ETIMEDOUT : (int)got;
+	rc_count(RC_COUNT_RECEIVED, (uint64_t)got);
 	if (x->interruptible)
 		set_reply_timeout(c->fd, rc_config.timeout_s * 1000);
 	if ((size_t)got < RC_HEADER_SIZE) {
@@ -569,6 +570,7 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 
 static int try_once(struct rc_exchange *x, bool one_way, bool fresh, bool *broken)
 {
+	uint64_t began_ns = rc_stats_clock();
 	struct connection spare = { .fd = -1 }, *c;
 	uint8_t hello[HELLO_BYTES], head[RC_HEADER_SIZE];
 	struct rc_writer w = { .at = head, .end = head + sizeof head };
@@ -591,6 +593,8 @@ static int try_once(struct rc_exchange *x, bool one_way, bool fresh, bool *broke
 	}
 	rc_put_header(&w, &header);
 	result = send_parts(c->fd, parts, count);
+	if (!result && !one_way)
+		rc_count(RC_COUNT_ROUND_TRIPS, 1);
 	if (!result && pending) {
 		struct rc_server_info info;
 
@@ -605,7 +609,7 @@ static int try_once(struct rc_exchange *x, bool one_way, bool fresh, bool *broke
 	*broken = !usable && !refused && (result == -ECONNRESET || result == -EPIPE);
 	check_in(c, &spare, usable);
 	if (!one_way)
-		atomic_fetch_add_explicit(&rc_counters.round_trips, 1, memory_order_relaxed);
+		rc_stats_waited(began_ns);
 	return result;
 }
 
@@ -662,6 +666,7 @@ uint32_t rc_line_put(struct connection *line, struct rc_writer *w, uint16_t oper
 	struct rc_header header = { .length = length, .operation = operation, .request_id = line->request_id += 2 };
 
 	rc_put_header(w, &header);
+	rc_count(RC_COUNT_SENT_AHEAD, 1);
 	return header.request_id;
 }
 
@@ -676,8 +681,10 @@ int rc_line_header(struct connection *line, struct rc_header *header)
 {
 	uint8_t bytes[RC_HEADER_SIZE];
 	struct rc_reader r = { .at = bytes, .end = bytes + sizeof bytes };
+	uint64_t began_ns = rc_stats_clock();
 	int bad = receive(line->fd, bytes, sizeof bytes, false);
 
+	rc_stats_waited(began_ns);
 	if (!bad)
 		*header = rc_get_header(&r);
 	return bad;
@@ -686,13 +693,15 @@ int rc_line_header(struct connection *line, struct rc_header *header)
 ssize_t rc_line_receive(struct connection *line, const struct iovec *into, int parts)
 {
 	struct msghdr message = { .msg_iov = (struct iovec *)into, .msg_iovlen = (size_t)parts };
+	uint64_t began_ns = rc_stats_clock();
 	ssize_t got;
 
 	do
 		got = rc_sys_recvmsg(line->fd, &message, MSG_WAITALL);
 	while (got == -EINTR);
+	rc_stats_waited(began_ns);
 	if (got > 0)
-		atomic_fetch_add_explicit(&rc_counters.bytes_in, (size_t)got, memory_order_relaxed);
+		rc_count(RC_COUNT_RECEIVED, (uint64_t)got);
 	return got > 0 ? got : got == 0 ? -ECONNRESET : got == -EAGAIN ? -ETIMEDOUT : got;
 }
 

@@ -78,12 +78,6 @@ struct rc_server_info {
 };
 int rc_hello(struct rc_server_info *info, char *problem, size_t size);
 
-/* Counted since the process started; in machine words, so that no machine needs a lock for it. */
-struct rc_counters {
-	_Atomic size_t round_trips, bytes_in;
-};
-extern struct rc_counters rc_counters;
-
 /* Is this descriptor one of our sockets?  (The program may not close or use it.) */
 bool rc_transport_owns(int fd);
 /* The lowest such number at or above `from`, or -1. */

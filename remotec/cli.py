@@ -177,7 +177,7 @@ examples:
     add = parser.add_argument
     add("--tier", choices=["preload", "supervisor", "both"], help="how calls are caught; default: what works")
     add("--debug", action="store_true", help="a line on stderr for each forwarded call")
-    add("--stats", action="store_true", help="calls, round trips and bytes, on stderr at the end")
+    add("--stats", action="store_true", help="calls, round trips, bytes, the slowest calls: on stderr at the end")
     add("--timeout", type=_seconds, metavar="S", help="wait S seconds for a silent server")
     add("--fd-shift", type=int, metavar="N", help="lowest remote descriptor; 0: the lowest free")
     options = parser.parse_args(arguments)
