@@ -37,7 +37,7 @@
 #include "transport.h"
 
 static struct {
-	const char *server, *tier, *library, *local, *remote, *timeout, *fd_shift;
+	const char *server, *tier, *library, *local, *remote, *timeout, *fd_shift, *trace;
 	bool debug, stats;
 	char **command;
 } options = { .tier = "both" };
@@ -63,7 +63,8 @@ static void parse(int count, char **arguments)
 		{ "library", required_argument, NULL, 'L' },  { "local", required_argument, NULL, 'l' },
 		{ "remote", required_argument, NULL, 'r' },   { "timeout", required_argument, NULL, 'T' },
 		{ "fd-shift", required_argument, NULL, 'f' }, { "debug", no_argument, NULL, 'd' },
-		{ "stats", no_argument, NULL, 'S' },	      { NULL, 0, NULL, 0 },
+		{ "stats", no_argument, NULL, 'S' },	      { "trace", required_argument, NULL, 'R' },
+		{ NULL, 0, NULL, 0 },
 	};
 
 	for (int c; (c = getopt_long(count, arguments, "+", known, NULL)) != -1;)
@@ -77,6 +78,7 @@ static void parse(int count, char **arguments)
 		case 'f': options.fd_shift = optarg; break;
 		case 'd': options.debug = true; break;
 		case 'S': options.stats = true; break;
+		case 'R': options.trace = optarg; break;
 		default: exit(RC_RUN_FAILED);
 		}
 	options.command = arguments + optind;
@@ -112,7 +114,7 @@ static void set_environment(void)
 	put("LIBREMOTEC_DEBUG", options.debug ? "1" : NULL);
 	put("REMOTEC_SESSION", session);
 	put("REMOTEC_CONTROL", control_path);
-	put("REMOTEC_STATS", options.stats ? stats_path : NULL);
+	put("REMOTEC_STATS", options.stats || options.trace ? stats_path : NULL);
 	put("REMOTEC_TIER", options.tier);
 	put("REMOTEC_TIMEOUT", options.timeout);
 }
@@ -285,7 +287,7 @@ int main(int count, char **arguments)
 	parse(count, arguments);
 	control = open_control();
 	atexit(remove_control);
-	if (options.stats && (bad = rc_run_stats_create(stats_path)))
+	if ((options.stats || options.trace) && (bad = rc_run_stats_create(stats_path)))
 		fail("%s: %s", stats_path, strerror(-bad));
 	keep_environment();
 	set_environment();
@@ -301,6 +303,12 @@ int main(int count, char **arguments)
 	if (bad)
 		fail("%s: %s", options.server, *problem ? problem : strerror(-bad));
 	rc_stats_start(rc_config.stats, RC_TIER_SUPERVISOR);
+	if (options.trace) {
+		bad = rc_run_trace_begin(options.trace);
+		if (bad)
+			fail("--trace %s: %s", options.trace, strerror(-bad));
+		atexit(rc_run_trace_end);
+	}
 	result = run(control);
 	if (options.stats)
 		rc_run_stats_print();

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "stats.h"
@@ -23,6 +24,44 @@ int rc_run_stats_create(const char *path)
 	close(fd);
 	return bad;
 }
+
+/* ---------------------------------------------------------------------------------------------------- trace */
+
+int rc_run_trace_begin(const char *file)
+{
+	FILE *to = fopen(file, "we");
+	char *path = to ? realpath(file, NULL) : NULL;
+	int bad = path ? strlen(path) < sizeof rc_stats->trace ? 0 : -ENAMETOOLONG : -errno;
+
+	if (to) {
+		fprintf(to, "[\n{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%d,\"args\":{\"name\":\"remotec-run\"}}", getpid());
+		if (fclose(to) && !bad)
+			bad = -errno;
+	}
+	if (path && !bad) {
+		rc_stats->began_ns = rc_sys_monotonic_ns();
+		strcpy(rc_stats->trace, path);
+	}
+	free(path);
+	return bad;
+}
+
+/* A process that holds the lock is about to write; one that is stopped there isn't waited for. */
+void rc_run_trace_end(void)
+{
+	enum { ATTEMPTS = 100, PAUSE_US = 10000 };
+	FILE *to = fopen(rc_stats->trace, "ae");
+
+	if (!to)
+		return;
+	for (int i = 0; i < ATTEMPTS && flock(fileno(to), LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK; i++)
+		usleep(PAUSE_US);
+	atomic_store(&rc_stats->trace_over, 1);
+	fputs("\n]\n", to);
+	fclose(to);
+}
+
+/* ---------------------------------------------------------------------------------------------------- stats */
 
 static unsigned long long count_of(enum rc_counter counter)
 {
@@ -47,8 +86,6 @@ static const char *grouped(unsigned long long value, char text[32])
 
 static void print_calls(void)
 {
-	static const char *const names[RC_TIERS] = { "preload", "supervisor" };
-
 	fprintf(stderr, "remotec: calls           local     remote    refused\n");
 	for (int tier = 0; tier < RC_TIERS; tier++) {
 		const struct rc_count *calls = rc_stats->calls[tier];
@@ -56,7 +93,7 @@ static void print_calls(void)
 				   refused = rc_stats_get(&calls[RC_CALL_REFUSED]);
 
 		if (local || remote || refused)
-			fprintf(stderr, "remotec:   %-10s %10llu %10llu %10llu\n", names[tier], local, remote, refused);
+			fprintf(stderr, "remotec:   %-10s %10llu %10llu %10llu\n", rc_tier_names[tier], local, remote, refused);
 	}
 }
 

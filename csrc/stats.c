@@ -5,8 +5,11 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "trace.h"
+
 struct rc_stats *rc_stats;
-static enum rc_tier tier;
+enum rc_tier rc_stats_tier;
+const char *const rc_tier_names[RC_TIERS] = { "preload", "supervisor" };
 /* The same counters for what this thread did.  initial-exec: reaching it never allocates. */
 static _Thread_local uint64_t spent[RC_COUNTERS] __attribute__((tls_model("initial-exec")));
 
@@ -15,7 +18,7 @@ void rc_stats_start(const char *path, enum rc_tier of)
 	struct rc_identity identity;
 	int fd;
 
-	tier = of;
+	rc_stats_tier = of;
 	if (!path)
 		return;
 	fd = rc_sys_open(AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0);
@@ -48,7 +51,7 @@ void rc_stats_add(enum rc_counter counter, uint64_t n)
 
 void rc_stats_local(void)
 {
-	add(&rc_stats->calls[tier][RC_CALL_LOCAL], 1);
+	add(&rc_stats->calls[rc_stats_tier][RC_CALL_LOCAL], 1);
 }
 
 void rc_stats_refused(int error)
@@ -172,13 +175,19 @@ static void note_time(uint64_t ns, const char *name, const char *path, int fd)
 void rc_span_start(struct rc_span *span, const char *name, const char *path, int fd, uint64_t handle)
 {
 	*span = (struct rc_span){ .name = name, .path = path, .fd = fd, .handle = handle,
-				  .began_ns = rc_sys_monotonic_ns(), .refusals = spent[RC_COUNT_REFUSALS] };
+				  .began_ns = rc_sys_monotonic_ns() };
+	memcpy(span->before, spent, sizeof spent);
+}
+
+uint64_t rc_span_spent(const struct rc_span *span, enum rc_counter counter)
+{
+	return spent[counter] - span->before[counter];
 }
 
 void rc_span_finish(const struct rc_span *span, int64_t result)
 {
 	uint64_t ns = rc_sys_monotonic_ns() - span->began_ns;
-	bool refused = spent[RC_COUNT_REFUSALS] != span->refusals || result == -EROFS || result == -ENOSYS;
+	bool refused = rc_span_spent(span, RC_COUNT_REFUSALS) || result == -EROFS || result == -ENOSYS;
 	char name[RC_STATS_NAME], path[RC_STATS_PATH] = "";
 
 	plain_name(span->name, name);
@@ -186,8 +195,10 @@ void rc_span_finish(const struct rc_span *span, int64_t result)
 		keep_path(span->path, path);
 	else if (!opened_as(span->handle, path))
 		*path = '\0';
-	add(&rc_stats->calls[tier][refused ? RC_CALL_REFUSED : RC_CALL_REMOTE], 1);
+	add(&rc_stats->calls[rc_stats_tier][refused ? RC_CALL_REFUSED : RC_CALL_REMOTE], 1);
 	if (refused && result < 0)
 		note_refusal(name, (int)-result);
 	note_time(ns, name, path, span->fd);
+	if (rc_trace_on())
+		rc_trace_span(span, name, span->path && *span->path ? span->path : path, refused, result, ns);
 }

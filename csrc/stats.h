@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "route.h"
 #include "sys.h"
 
 enum rc_tier { RC_TIER_PRELOAD, RC_TIER_SUPERVISOR, RC_TIERS };
@@ -35,7 +36,8 @@ struct rc_count {
 	_Atomic uint32_t low, high;
 };
 
-enum { RC_STATS_NAME = 28, RC_STATS_PATH = 112, RC_STATS_REFUSALS = 64, RC_STATS_SLOWEST = 16, RC_STATS_OPENED = 1024 };
+enum { RC_STATS_NAME = 28, RC_STATS_PATH = 112, RC_STATS_REFUSALS = 64, RC_STATS_SLOWEST = 16, RC_STATS_OPENED = 1024,
+       RC_TRACE_INTRODUCED = 4096 };
 
 struct rc_stats {
 	struct rc_count calls[RC_TIERS][RC_FATES], counts[RC_COUNTERS];
@@ -56,11 +58,18 @@ struct rc_stats {
 		uint64_t handle;
 		char path[RC_STATS_PATH];
 	} opened[RC_STATS_OPENED];
+	/* For trace.c: where to, "" where nobody asked; that nothing is to come any more; hashes of process and name. */
+	uint64_t began_ns;
+	char trace[RC_PATH_MAX];
+	_Atomic uint32_t trace_over, introduced[RC_TRACE_INTRODUCED];
 };
 
 /* NULL: nobody asked. */
 extern struct rc_stats *rc_stats;
 #define rc_stats_on() __builtin_expect(rc_stats != NULL, 0)
+
+extern enum rc_tier rc_stats_tier;
+extern const char *const rc_tier_names[RC_TIERS];
 
 /* Maps the file at `path` (NULL: none), as the tier that this process counts for. */
 void rc_stats_start(const char *path, enum rc_tier tier);
@@ -97,12 +106,14 @@ void rc_stats_local(void);
 /* A call of the program's that concerns a remote file.  fd: -1, none; path: NULL or "", that of `handle`, where it's known. */
 struct rc_span {
 	const char *name, *path;
-	int fd;
+	int fd, pid, tid;		/* 0: this process and thread */
 	uint64_t handle, began_ns;
-	uint64_t refusals;		/* of this thread, when it began */
+	uint64_t before[RC_COUNTERS];	/* of this thread, when it began */
 };
 void rc_span_start(struct rc_span *span, const char *name, const char *path, int fd, uint64_t handle);
 void rc_span_finish(const struct rc_span *span, int64_t result);
+/* What this thread has counted since it began. */
+uint64_t rc_span_spent(const struct rc_span *span, enum rc_counter counter);
 
 static inline void rc_span_begin(struct rc_span *span, const char *name, const char *path, int fd, uint64_t handle)
 {

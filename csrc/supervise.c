@@ -23,6 +23,7 @@
 #include "stats.h"
 #include "supervise_serve.h"
 #include "sys.h"
+#include "trace.h"
 #include "translate.h"
 #include "transport.h"
 
@@ -184,6 +185,10 @@ static int64_t handle_counted(struct rc_notice *notice)
 	span.name = notice->call->name;
 	span.fd = notice->fd;
 	span.handle = notice->handle;
+	span.tid = (int)notice->n->pid;
+	span.pid = rc_trace_on() ? rc_target_process(notice) : 0;
+	if (span.pid < 0)
+		span.pid = span.tid;		/* gone */
 	rc_span_end(&span, result == RC_LET || result == RC_ANSWERED ? 0 : result == -RESTART ? -EINTR : result);
 	return result;
 }

@@ -170,7 +170,7 @@ remote: `remotec check -- COMMAND` prints that list.
 examples:
   remotec run -s box -- cat /etc/os-release
   remotec run --remote /box=/srv/data -- sh -c 'md5sum < /box/f'
-  remotec run --stats -- grep -r TODO /home/me/src
+  remotec run --stats --trace calls.json -- grep -r TODO /home/me/src
 """,
     )
     add_client_options(parser)
@@ -178,6 +178,7 @@ examples:
     add("--tier", choices=["preload", "supervisor", "both"], help="how calls are caught; default: what works")
     add("--debug", action="store_true", help="a line on stderr for each forwarded call")
     add("--stats", action="store_true", help="calls, round trips, bytes, the slowest calls: on stderr at the end")
+    add("--trace", metavar="FILE", help="each remote call as a span in FILE; ui.perfetto.dev opens it")
     add("--timeout", type=_seconds, metavar="S", help="wait S seconds for a silent server")
     add("--fd-shift", type=int, metavar="N", help="lowest remote descriptor; 0: the lowest free")
     options = parser.parse_args(arguments)
@@ -197,6 +198,7 @@ examples:
         ("--remote", remote),
         ("--timeout", options.timeout),
         ("--fd-shift", options.fd_shift),
+        ("--trace", options.trace),
     ):
         if value is not None:
             words += [name, str(value)]

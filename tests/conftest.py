@@ -36,6 +36,15 @@ def tiers(servers: Dict[str, Server]) -> Dict[str, str]:
     return {tier: check.try_tier(tier, servers["fast"].address) for tier in TIERS}
 
 
+@pytest.fixture(params=TIERS)
+def tier(request: pytest.FixtureRequest, tiers: Dict[str, str]) -> str:
+    """Each tier that works on this machine."""
+    name: str = request.param
+    if tiers[name]:
+        pytest.skip(f"no {name} tier here: {tiers[name]}")
+    return name
+
+
 Same = Callable[..., None]
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 import pytest
-from oracle import TIERS, Server, command
+
+from oracle import Server, command
 from test_round_trips import CountingRelay
 
 SIZE = 24 * 2**20
@@ -79,14 +80,6 @@ class Run:
         self.requests = relay.counts.copy()
         self.status, self.out, self.err = done.returncode, done.stdout, done.stderr
         self.stats = parse(done.stderr)
-
-
-@pytest.fixture(params=TIERS)
-def tier(request: pytest.FixtureRequest, tiers: Dict[str, str]) -> str:
-    name: str = request.param
-    if tiers[name]:
-        pytest.skip(f"no {name} tier here: {tiers[name]}")
-    return name
 
 
 def test_a_small_file_is_one_round_trip(relay: CountingRelay, box: Path, tier: str) -> None:
