@@ -181,8 +181,6 @@ typedef int rc_put_statfs(const struct rc_statfs *from, void *to);
 rc_put_statfs rc_put_struct_statfs, rc_put_struct_statfs64, rc_put_struct_statvfs, rc_put_struct_statvfs64;
 int rc_remote_statfs(const char *call, const struct rc_target *t, rc_put_statfs *put, void *to);
 int rc_remote_fstatfs(const char *call, struct rc_description *d, int fd, rc_put_statfs *put, void *to);
-long rc_remote_pathconf(const struct rc_target *t, int name);
-long rc_remote_fpathconf(struct rc_description *d, int fd, int name);
 int rc_remote_flock(struct rc_description *d, int fd, int operation);
 int rc_remote_lockf(struct rc_description *d, int fd, int command, int64_t length);
 int rc_remote_ioctl(struct rc_description *d, int fd, unsigned long request, void *argument);

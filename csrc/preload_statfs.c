@@ -71,23 +71,43 @@ int rc_remote_fstatfs(const char *call, struct rc_description *d, int fd, rc_put
 	return result < 0 ? result : put(&statfs, to);
 }
 
-/* -1 with errno as it was: there is no limit. */
-static long limit_of(struct rc_location at, int flags, int name)
+/* ------------------------------------------------------------------------------------------------ pathconf */
+
+RC_EXPORT long pathconf(const char *path, int name)
 {
+	struct rc_target t;
 	int64_t value;
-	int result = rc_call_pathconf(at, flags, name, &value);
+	int side;
 
-	return result < 0 ? rc_finish(result) : (long)value;
+	if (!rc_ready())
+		return rc_pass_pathconf()(path, name);
+	side = rc_locate(AT_FDCWD, path, 0, &t);
+	if (side == 0) {
+		rc_count_local();
+		return rc_next_pathconf(t.instead ? t.instead : path, name);
+	}
+	if (side > 0) {
+		rc_debug("pathconf() on remote file %s", t.given);
+		side = (int)RC_SPAN("pathconf", t.given, -1, t.at.directory, rc_call_pathconf(t.at, t.extra, name, &value));
+	}
+	return rc_finish(side) < 0 ? -1 : (long)value;
 }
 
-long rc_remote_pathconf(const struct rc_target *t, int name)
+RC_EXPORT long fpathconf(int fd, int name)
 {
-	rc_debug("pathconf() on remote file %s", t->given);
-	return limit_of(t->at, t->extra, name);
-}
+	struct rc_description *d;
+	int64_t value;
+	int result;
 
-long rc_remote_fpathconf(struct rc_description *d, int fd, int name)
-{
+	if (!rc_ready())
+		return rc_pass_fpathconf()(fd, name);
+	d = rc_fdtable_get(fd);
+	if (!d) {
+		rc_count_local();
+		return rc_next_fpathconf(fd, name);
+	}
 	rc_debug("fpathconf() on remote fd %d", fd);
-	return limit_of((struct rc_location){ d->handle, "" }, AT_EMPTY_PATH, name);
+	result = (int)RC_SPAN("fpathconf", NULL, fd, d->handle,
+			      rc_call_pathconf((struct rc_location){ d->handle, "" }, AT_EMPTY_PATH, name, &value));
+	return rc_finish(result) < 0 ? -1 : (long)value;
 }

@@ -441,8 +441,9 @@ PATH(int, statvfs, (const char *path, struct statvfs *to), (path, to), AT_FDCWD,
      rc_remote_statfs("statvfs", &t, rc_put_struct_statvfs, to))
 FD(int, fstatvfs, (int fd, struct statvfs *to), (fd, to), fd,
    rc_remote_fstatfs("fstatvfs", d, fd, rc_put_struct_statvfs, to))
-PATH(long, pathconf, (const char *path, int what), (path, what), AT_FDCWD, path, 0, rc_remote_pathconf(&t, what))
-FD(long, fpathconf, (int fd, int what), (fd, what), fd, rc_remote_fpathconf(d, fd, what))
+/* -1 is a value of theirs: there is no limit. */
+OWN(long, pathconf, (const char *path, int name))
+OWN(long, fpathconf, (int fd, int name))
 OWN(char *, realpath, (const char *path, char *resolved))
 #ifdef __GLIBC__
 PATH(int, statfs64, (const char *path, struct statfs64 *to), (path, to), AT_FDCWD, path, 0,

@@ -99,8 +99,8 @@ sqlite3 -readonly {box}/db 'select sum(a), sum(b) from t'; file {box}/elf {box}/
     {box}/elf; nm -D {box}/elf | md5sum
 python3 -c 'import mmap; f = open("{box}/bin", "rb"); m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ); print(len(m),
     m[:9], m[-9:], m.find(b"zz"))'
-python3 -c 'import os; print(os.statvfs("{box}").f_namemax, os.pathconf("{box}", "PC_NAME_MAX"))'; stat -f -c '%T %s %l'
-    {box}
+python3 -c 'import os; print(os.statvfs("{box}").f_namemax, os.pathconf("{box}", "PC_NAME_MAX"),
+    os.pathconf("{box}", "PC_SYNC_IO"))'; stat -f -c '%T %s %l' {box}
 python3 -c 'import os; a = os.open("{box}/bin", 0); b = os.memfd_create("x"); print(os.sendfile(b, a, 0, 100),
     os.pread(b, 3, 0), os.sendfile(b, a, None, 7), os.lseek(a, 0, 1)); r, w = os.pipe(); print(os.splice(a, w, 30),
     os.read(r, 99))'
