@@ -129,6 +129,7 @@ static void passed(void)
 {
 	int pair[2], fd = open(file, O_RDONLY), got = -1;
 	char byte = 'x', text[8] = "";
+	ssize_t sent;
 	struct iovec part = { &byte, 1 };
 	union {
 		struct cmsghdr header;
@@ -141,7 +142,6 @@ static void passed(void)
 	if (!fork()) {
 		recvmsg(pair[1], &message, 0);
 		memcpy(&got, CMSG_DATA(&control.header), sizeof got);
-		sleep(0);
 		printf("received %zd", read(got, text, 6));
 		printf(" %.6s\n", text);
 		fflush(stdout);
@@ -149,9 +149,10 @@ static void passed(void)
 	}
 	lseek(fd, 4, SEEK_SET);
 	memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
-	show("sent", sendmsg(pair[0], &message, 0));
+	sent = sendmsg(pair[0], &message, 0);
 	close(fd);
 	wait(NULL);
+	show("sent", sent);		/* after what the receiver has to say */
 	close(pair[0]);
 	close(pair[1]);
 }
