@@ -588,7 +588,7 @@ static int find_along_path(const char *file, struct program *p)
 SPAWN(posix_spawn, find_program(AT_FDCWD, path, 0, &p))
 SPAWN(posix_spawnp, strchr(path, '/') ? find_program(AT_FDCWD, path, 0, &p) : find_along_path(path, &p))
 
-/* libc would open the local file of that name in the child. */
+/* libc would open the local file of that name in the child; a supervisor sees that. */
 RC_EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t *actions, int fd, const char *path, int flags,
 					       mode_t mode)
 {
@@ -596,7 +596,7 @@ RC_EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t *actio
 
 	if (!rc_ready())
 		return rc_pass_posix_spawn_file_actions_addopen()(actions, fd, path, flags, mode);
-	if (rc_locate(AT_FDCWD, path, 0, &t) == 1 && !t.by_default)
+	if (!rc_config.supervised && rc_locate(AT_FDCWD, path, 0, &t) == 1)
 		return (int)-RC_SPAN("posix_spawn_file_actions_addopen", t.given, -1, t.at.directory,
 				     rc_refuse_path("posix_spawn_file_actions_addopen", &t, -ENOSYS));
 	return rc_next_posix_spawn_file_actions_addopen(actions, fd, path, flags, mode);

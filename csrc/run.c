@@ -38,7 +38,7 @@
 
 static struct {
 	const char *server, *tier, *library, *local, *remote, *timeout, *fd_shift, *trace;
-	bool debug, stats;
+	bool debug, stats, execute;
 	char **command;
 } options = { .tier = "both" };
 
@@ -64,6 +64,7 @@ static void parse(int count, char **arguments)
 		{ "remote", required_argument, NULL, 'r' },   { "timeout", required_argument, NULL, 'T' },
 		{ "fd-shift", required_argument, NULL, 'f' }, { "debug", no_argument, NULL, 'd' },
 		{ "stats", no_argument, NULL, 'S' },	      { "trace", required_argument, NULL, 'R' },
+		{ "execute", no_argument, NULL, 'x' },
 		{ NULL, 0, NULL, 0 },
 	};
 
@@ -79,9 +80,12 @@ static void parse(int count, char **arguments)
 		case 'd': options.debug = true; break;
 		case 'S': options.stats = true; break;
 		case 'R': options.trace = optarg; break;
+		case 'x': options.execute = true; break;
 		default: exit(RC_RUN_FAILED);
 		}
 	options.command = arguments + optind;
+	if (options.execute && *options.command)
+		rc_command_exec(options.command);
 	if (!options.server || !options.library || !*options.command)
 		fail("usage: remotec-run --server ADDR --library PATH [OPTION]… -- COMMAND [ARG]…");
 	if (strcmp(options.tier, "preload") && strcmp(options.tier, "supervisor") && strcmp(options.tier, "both"))
@@ -98,6 +102,18 @@ static void put(const char *name, const char *value)
 		unsetenv(name);
 }
 
+/* The dynamic linker looks for the library by its path: whatever the rules say, that one is local. */
+static const char *local_paths(void)
+{
+	char *joined;
+
+	if (strchr(options.library, ':'))	/* not to be written there */
+		return options.local;
+	if (asprintf(&joined, "%s:%s", options.library, options.local ? options.local : "") < 0)
+		fail("out of memory");
+	return joined;
+}
+
 /* Our own, from which rc_config is read; it is the command's too, where the library is to be loaded. */
 static void set_environment(void)
 {
@@ -108,7 +124,7 @@ static void set_environment(void)
 	for (int i = 0; i < 16; i++)
 		sprintf(session + 2 * i, "%02x", bytes[i]);
 	put("REMOTE_SERVER", options.server);
-	put("LOCAL_PATHS", options.local);
+	put("LOCAL_PATHS", local_paths());
 	put("REMOTE_PATHS", options.remote);
 	put("REMOTE_FD_SHIFT", options.fd_shift ? options.fd_shift : "0");
 	put("LIBREMOTEC_DEBUG", options.debug ? "1" : NULL);
@@ -121,15 +137,31 @@ static void set_environment(void)
 
 static char **plain_environment;
 
-/* In the command: with the supervisor alone it is what it would have been without us. */
-static void prepare(bool supervised)
+/* By this program once more, with the library in it: where the command is the server's, the library knows how to start it. */
+static void execute_preloaded(char **command)
+{
+	size_t count = 0;
+
+	while (command[count])
+		count++;
+	char *words[count + 4];
+	words[0] = (char *)"remotec-run";
+	words[1] = (char *)"--execute";
+	words[2] = (char *)"--";
+	memcpy(words + 3, command, (count + 1) * sizeof *command);
+	execv("/proc/self/exe", words);
+	rc_command_exec(command);
+}
+
+/* In the command: with the supervisor alone its environment is what it would have been without us. */
+static void execute(bool supervised)
 {
 	const char *before = getenv("LD_PRELOAD");
 	char *preload;
 
 	if (!strcmp(options.tier, "supervisor")) {
 		environ = plain_environment;
-		return;
+		rc_command_exec(options.command);
 	}
 	if (!supervised && !strcmp(options.tier, "both")) {
 		fputs("remotec: no supervisor tier here: going on with the preload tier alone\n", stderr);
@@ -139,6 +171,9 @@ static void prepare(bool supervised)
 		_exit(RC_RUN_FAILED);
 	put("LD_PRELOAD", preload);
 	free(preload);
+	if (supervised)
+		rc_command_exec(options.command);
+	execute_preloaded(options.command);
 }
 
 /* A copy: setenv changes the vector in place. */
@@ -226,8 +261,7 @@ static int run_alone(int control)
 		fail("fork: %s", strerror(errno));
 	if (child == 0) {
 		rc_command_signals();
-		prepare(false);
-		rc_command_exec(options.command);
+		execute(false);
 	}
 	set[0] = (struct pollfd){ signals, POLLIN, 0 };
 	set[1] = (struct pollfd){ control, POLLIN, 0 };
@@ -261,8 +295,8 @@ static const char *why_no_filter(int error)
 
 static int run(int control)
 {
-	struct rc_run tree = { .server = options.server, .command = options.command, .control = control,
-			       .preloaded = !strcmp(options.tier, "both"), .prepare = prepare, .clean = remove_control };
+	struct rc_run tree = { .server = options.server, .control = control, .preloaded = !strcmp(options.tier, "both"),
+			       .execute = execute, .clean = remove_control };
 	bool alone = false;
 	int status = 0, bad;
 

@@ -113,8 +113,8 @@ __attribute__((noreturn)) static void become_command(const struct rc_run *run, i
 		close(listener);
 	else if (!run->preloaded)
 		_exit(RC_RUN_FAILED);
-	run->prepare(listener >= 0);
-	rc_command_exec(run->command);
+	run->execute(listener >= 0);
+	_exit(RC_RUN_FAILED);
 }
 
 /* -------------------------------------------------------------------------------------------- the supervisor */

@@ -18,10 +18,9 @@
 
 struct rc_run {
 	const char *server;		/* as the user named it */
-	char **command;
 	int control;			/* the control socket */
 	bool preloaded;			/* the library is loaded too: without a filter, go on with it alone */
-	void (*prepare)(bool supervised);	/* in the command, before its exec: environment, signals */
+	void (*execute)(bool supervised);	/* becomes the command, with the environment that it is to have */
 	void (*clean)(void);		/* by the last one that goes */
 };
 

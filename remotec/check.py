@@ -58,12 +58,13 @@ def report(server: str, local: Optional[str], remote: Optional[str], paths: list
             problem = try_tier(tier, server)
             print(f"  {tier:10}", problem or "works")
             working += [] if problem else [tier]
-    print("\nrules" + (" (default: what the command needs to run)" if remote is None else ""))
+    print("\nrules" + (" (default: what the command needs to run stays local)" if remote == "/" else ""))
     for path in filter(None, (local or "").split(":")):
         print("  local    ", path)
     for rule in filter(None, (remote or "").split(":")):
         print("  remote   ", rule.replace("=", "  is the server's "))
-    print("  otherwise", "local" if remote else "remote")
+    if remote != "/":
+        print("  otherwise", "local" if remote else "remote")
     for path in paths:
         print(f"  {path}  is  {side(path, local, remote)}")
     return 0 if reached and working else 1

@@ -231,7 +231,8 @@ def rules_of(options: argparse.Namespace, command: list[str]) -> tuple[Optional[
     if local is None and remote is None:
         from remotec.defaults import local_paths
 
-        local = ":".join(local_paths(command))
+        # A rule, not what is left over: programs there are the server's too, not only files.
+        local, remote = ":".join(local_paths(command)), "/"
     return local, remote
 
 

@@ -57,7 +57,9 @@ def _add_program(name: str, prefixes: set[str], depth: int = 4) -> None:
         prefixes.add(path)
         directory = os.path.dirname(path)
         prefix = os.path.dirname(directory)
-        if os.path.basename(directory) in ("bin", "sbin") and prefix not in ("/", "/usr", "/usr/local"):
+        if os.path.basename(directory) == "shims":  # a version manager's (pyenv, rbenv, asdf): it has them all
+            prefixes.add(prefix)
+        elif os.path.basename(directory) in ("bin", "sbin") and prefix not in ("/", "/usr", "/usr/local"):
             beside = (os.path.join(prefix, name) for name in BESIDE)
             prefixes.update(each for each in beside if os.path.exists(each))
         if not os.path.islink(path):

@@ -158,6 +158,14 @@ def test_default_rules_keep_a_scripts_interpreter_local(tmp_path: Path) -> None:
     assert {"/dev", "/proc/self"} <= set(found) and not {"/", "/etc", "/home", "/usr"} & set(found)
 
 
+def test_default_rules_keep_a_version_managers_installation(tmp_path: Path) -> None:
+    """A shim is a script that finds the program somewhere below."""
+    (tmp_path / "shims").mkdir()
+    (tmp_path / "shims" / "tool").write_text("#!/bin/sh\n")
+    (tmp_path / "shims" / "tool").chmod(0o755)
+    assert str(tmp_path) in defaults.local_paths([str(tmp_path / "shims" / "tool")])
+
+
 def test_default_rules_know_what_a_first_line_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scripts = {
         "direct": "#!/bin/sh\n",
