@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`remotec run` without a rule, or with rules that don't name what it needs itself: whose programs and files are seen."""
+"""`remotec run` without a rule, or with rules that don't name what it needs itself: whose programs and files it has."""
 
 from __future__ import annotations
 
