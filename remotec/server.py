@@ -16,7 +16,7 @@ import socket
 import stat
 import struct
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Optional
 
 from . import protocol, version
 from .operations import Waiting
@@ -308,7 +308,7 @@ class Host:
         )
         self.link = fast.Link if fast else Link
         self.waiters = Waiters(loop)
-        self.links: Set[Any] = set()
+        self.links: Dict[Any, asyncio.TimerHandle] = {}  # with what closes those that never say HELLO
         self.listeners: List[socket.socket] = []
         self.stopped: "asyncio.Future[None]" = loop.create_future()
 
@@ -344,11 +344,12 @@ class Host:
             stream.close()
             return
         link = self.link(self, stream, allowed)
-        self.links.add(link)
-        self.loop.call_later(HELLO_TIMEOUT_S, lambda: link.connection.session is None and link.close())
+        self.links[link] = self.loop.call_later(
+            HELLO_TIMEOUT_S, lambda: link.connection.session is None and link.close()
+        )
 
     def gone(self, link: Any) -> None:
-        self.links.discard(link)
+        self.links.pop(link).cancel()  # it holds the link's memory
         connection = link.connection
         session = connection.session
         connection.closed()
