@@ -1,10 +1,47 @@
 /* SPDX-License-Identifier: MIT */
 #include "copy.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "protocol.h"
 #include "sys.h"
+#include "transport.h"
+
+#ifndef RWF_NOWAIT
+#define RWF_NOWAIT 8
+#endif
+
+/* A write in another process's stead (rc_wait_over) is over when that process is, or a signal comes for it: its pipe may stay
+ * full for ever. */
+static ssize_t write_for(int out, const char *from, size_t count)
+{
+	struct rc_identity identity;
+	size_t done = 0;
+
+	if (!rc_wait_over || rc_sys_identity(out, &identity) < 0 || (!S_ISFIFO(identity.mode) && !S_ISSOCK(identity.mode)))
+		return (ssize_t)RC_SYS(SYS_write, out, from, count, 0, 0, 0);
+	while (done < count) {
+		struct iovec piece = { (void *)(from + done), count - done };
+		struct pollfd room = { out, POLLOUT, 0 };
+		ssize_t put = (ssize_t)RC_SYS(SYS_pwritev2, out, &piece, 1, -1, -1, RWF_NOWAIT);
+
+		if (put > 0) {
+			done += (size_t)put;
+			continue;
+		}
+		if (put != -EAGAIN || rc_sys_fcntl(out, F_GETFL, 0) & O_NONBLOCK)
+			return done ? (ssize_t)done : put;
+		rc_sys_poll(&room, 1, RC_WAIT_CHECK_MS);
+		if (!room.revents && rc_wait_over())
+			return done ? (ssize_t)done : -EINTR;
+	}
+	return (ssize_t)done;
+}
 
 ssize_t rc_copy_file(struct rc_description *d, int fd, int64_t *at, int out, int64_t *to_at, size_t size, void *room,
 		     size_t room_size)
@@ -18,7 +55,7 @@ ssize_t rc_copy_file(struct rc_description *d, int fd, int64_t *at, int out, int
 		if (got <= 0)
 			return done ? (ssize_t)done : got;
 		put = to_at ? rc_sys_pwrite(out, room, (size_t)got, *to_at)
-			    : (ssize_t)RC_SYS(SYS_write, out, room, got, 0, 0, 0);
+			    : write_for(out, room, (size_t)got);
 		if (put < got && !at && d->kind == RC_KIND_POSITIONED)
 			rc_sys_lseek(fd, (put < 0 ? 0 : put) - got, SEEK_CUR);
 		if (put < 0)

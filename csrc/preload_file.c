@@ -808,6 +808,7 @@ static ssize_t copy_out(const char *call, struct rc_description *d, int in, off6
 			size_t count, bool is_pipe)
 {
 	int64_t from = 0, to = 0;
+	struct rc_identity identity;
 	ssize_t result;
 	void *room;
 
@@ -817,7 +818,8 @@ static ssize_t copy_out(const char *call, struct rc_description *d, int in, off6
 	if ((in_offset && rc_copy_in(&from, in_offset, sizeof from) < 0) ||
 	    (out_offset && rc_copy_in(&to, out_offset, sizeof to) < 0))
 		return -EFAULT;
-	if (from < 0 || to < 0 || (ssize_t)count < 0 || d->kind == RC_KIND_DIRECTORY)
+	if (from < 0 || to < 0 || (ssize_t)count < 0 || d->kind == RC_KIND_DIRECTORY ||
+	    (is_pipe && (rc_sys_identity(out, &identity) < 0 || !S_ISFIFO(identity.mode))))
 		return -EINVAL;
 	room = rc_sys_map(COPY_ROOM);
 	if (!room)

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config.h"
@@ -286,7 +287,9 @@ int64_t rc_do_sendfile(struct rc_notice *notice, const int64_t *a)
 /* splice and copy_file_range: (in, *in_offset, out, *out_offset, length).  A pipe fills up: what fits is what was asked for. */
 int64_t rc_do_splice(struct rc_notice *notice, const int64_t *a)
 {
+	bool is_pipe = !strcmp(notice->call->name, "splice");
 	int64_t from = 0, to = 0, result;
+	struct rc_identity identity;
 	int out;
 
 	BORROW(a[0]);
@@ -297,10 +300,9 @@ int64_t rc_do_splice(struct rc_notice *notice, const int64_t *a)
 	out = rc_target_borrow(notice, (int)a[2]);
 	if (out < 0)
 		return leave(own, out);
-	result = from < 0 || to < 0 ? -EINVAL
+	result = from < 0 || to < 0 || (is_pipe && (rc_sys_identity(out, &identity) < 0 || !S_ISFIFO(identity.mode))) ? -EINVAL
 	       : rc_copy_file(d, own, a[1] ? &from : NULL, out, a[3] ? &to : NULL,
-			      (size_t)a[4] < 65536 || strcmp(notice->call->name, "splice") ? (size_t)a[4] : 65536,
-			      notice->memory, RC_NOTICE_MEMORY);
+			      is_pipe && (size_t)a[4] > 65536 ? 65536 : (size_t)a[4], notice->memory, RC_NOTICE_MEMORY);
 	close(out);
 	if (result >= 0 && ((a[1] && rc_target_put(notice, (uint64_t)a[1], &from, sizeof from) < 0) ||
 			    (a[3] && rc_target_put(notice, (uint64_t)a[3], &to, sizeof to) < 0)))
