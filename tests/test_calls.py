@@ -50,6 +50,16 @@ def test_processes_threads_and_signals(same: Same, build: Build, tier: str) -> N
 
 
 @pytest.mark.parametrize("tier", TIERS)
+def test_pointers_that_lead_nowhere(same: Same, build: Build, tier: str) -> None:
+    same(f"{build('pointers', 'gcc')} {{box}}", tier)
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "i686-linux-gnu-gcc"])
+def test_pointers_that_lead_nowhere_of_static_programs(same: Same, build: Build, compiler: str) -> None:
+    same(f"{build('pointers', compiler, '-static')} {{box}}", "supervisor")
+
+
+@pytest.mark.parametrize("tier", TIERS)
 def test_executing(same: Same, build: Build, tier: str) -> None:
     same(f"{build('executes', 'gcc')} {{box}}", tier)
 
