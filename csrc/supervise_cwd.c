@@ -170,9 +170,10 @@ int64_t rc_do_chdir(struct rc_notice *notice, const int64_t *a)
 	/* The kernel would take a relative path from the directory that it still has. */
 	if (side == RC_INSTEAD)
 		return rc_refuse_call(notice, place.given, -ENOSYS);
+	/* A relative one, or one that can't be read, leaves no remote directory. */
 	if (side == 0)
-		return place.given[0] != '/' || (stat(place.given, &st) == 0 && S_ISDIR(st.st_mode) &&
-						 access(place.given, X_OK) == 0) ? leave(notice) : RC_LET;
+		return place.given[0] == '/' && stat(place.given, &st) == 0 && S_ISDIR(st.st_mode) &&
+		       access(place.given, X_OK) == 0 ? leave(notice) : RC_LET;
 	entered_by(notice, place.given, by, sizeof by);
 	return enter(notice, place.at, by);
 }

@@ -88,6 +88,8 @@ cd {box} && python3 -c 'import subprocess; print(subprocess.run(["head", "-1", "
 realpath {box}/link {box}/sub/../many; readlink {box}/link; readlink -f {box}/sub/deep/../../link; readlink {box}/text
 perl -MFile::Find -e 'find(sub { $n++ }, "{box}"); print $n'; python3 -c 'import os, glob, pathlib;
     print(len(list(os.walk("{box}"))), len(glob.glob("{box}/*/*")), sorted(os.listdir("{box}"))[:4])'
+cd {box}/many && python3 -c 'import ctypes, os; c = ctypes.CDLL(None, use_errno=True); print([(c.chdir(each),
+    ctypes.get_errno()) for each in (None, b"", b"no", b"/no", b"f001")], os.getcwd(), os.path.exists("f001"))'
 rsync -a {box}/many/ /tmp/remotec-rs.$$ && ls /tmp/remotec-rs.$$ | wc -l; rm -r /tmp/remotec-rs.$$
 python3 -c 'import os; f = os.open("{box}/many", os.O_DIRECTORY); print(os.stat("f001", dir_fd=f).st_size,
     os.open("f002", 0, dir_fd=f) > 0, len(os.listdir(f))); os.fchdir(f); print(len(os.listdir(".")))'
