@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Iterator, List
 
@@ -41,7 +42,9 @@ def fuzz(build: str, tier: str, programs: int, seed: int) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="fuzz-", ignore_cleanup_errors=True) as directory:
         scratch = Path(directory)
         box, local, program = scratch / "box", scratch / "local", scratch / "fuzz"
+        elsewhere = scratch / "elsewhere"
         local.mkdir()
+        elsewhere.mkdir()
         make_files(box)
         flags = ["-w", "-O1", "-o", str(program), str(SOURCE), "-lpthread"]
         subprocess.run([*COMPILERS[build], *flags], check=True)
@@ -50,17 +53,21 @@ def fuzz(build: str, tier: str, programs: int, seed: int) -> Iterator[str]:
             for done in range(0, programs, BATCH):
                 most = min(BATCH, programs - done)
                 words = [program, str(seed + done), str(most), "/box/wild", "/box/innocent", local]
-                yield run([*command(server.address, box, tier), *map(str, words)], seed + done)
+                yield run([*command(server.address, box, tier), *map(str, words)], elsewhere, seed + done)
+            assert not os.listdir(elsewhere), "what is relative to a remote directory was done in a local one"
             with Client(server.address) as client:
-                assert client.call(protocol.STATUS).sessions <= 2, "sessions are left"
+                until = time.monotonic() + 30  # what a killed client held is kept for a while
+                while client.call(protocol.STATUS).all_handles:
+                    assert time.monotonic() < until, "handles are left"
+                    time.sleep(0.2)
             assert (box / "wild" / "known").read_bytes() == PATTERN
         finally:
             status = server.stop()
         assert status == 0
 
 
-def run(words: List[str], seed: int) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+def run(words: List[str], cwd: Path, seed: int) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=cwd)
     assert (done.returncode, done.stderr) == (0, ""), f"seed {seed}: {done}"
     return done.stdout.strip()
 
