@@ -14,7 +14,7 @@ FRAMES ?= 1000000
 TESTS ?= tests
 PYTHON_TESTS := $(patsubst %,tests/test_%.py,protocol protocol_document session operations server cli)
 
-.PHONY: all compile help demo test testinstalled check fuzz asan bench soak coverage clean
+.PHONY: all compile help demo test testinstalled check fuzz asan bench bench-supervisor soak coverage clean
 all: compile
 
 help:
@@ -54,11 +54,12 @@ check: $(BUILT) ## ruff, mypy, stale generated files, C analysers where there
 	@if command -v clang-tidy >/dev/null; then \
 		clang-tidy --quiet --warnings-as-errors='*' csrc/*.c -- -std=gnu11 -D_GNU_SOURCE -Icsrc; fi
 
-fuzz: $(BUILT) ## FRAMES mutated frames at each decoder: server (both modes), C reply parser under ASan
+fuzz: $(BUILT) ## FRAMES mutated frames at each decoder: server (both modes), C reply parser under ASan; system calls
 	PYTHONPATH=. $(RUN)/python tests/fuzz_frames.py --frames $(FRAMES)
 	PYTHONPATH=. $(RUN)/python tests/fuzz_frames.py --frames $(FRAMES) --pure
 	$(CC) $(SANITIZED) -o build/fuzz_reply tests/c/fuzz_reply.c $(CORE) -lpthread -ldl
 	build/fuzz_reply $(FRAMES) < tests/vectors/messages.hex
+	PYTHONPATH=. $(RUN)/python tests/fuzz_syscalls.py
 
 asan: $(READY) ## the tests on an ASan and UBSan build, in a copy of the tree
 	tools/asan.sh $(RUN) $(TESTS)
@@ -66,8 +67,11 @@ asan: $(READY) ## the tests on an ASan and UBSan build, in a copy of the tree
 bench: $(BUILT) ## remotec beside the C yardstick and plain local reads; bench/README.md
 	$(RUN)/python bench/bench_read.py
 
+bench-supervisor: $(BUILT) ## what the supervisor costs: calls, local work, starts; bench/README.md
+	$(RUN)/python bench/bench_supervisor.py
+
 soak: $(BUILT) ## 20,000 short processes; counts what leaks
-	$(RUN)/python tests/soak.py
+	PYTHONPATH=. $(RUN)/python tests/soak.py
 
 coverage: $(BUILT) ## line coverage of the Python side, of every process that the tests start
 	@$(RUN)/python -c 'import coverage' 2>/dev/null || $(RUN)/pip install -q 'coverage>=7.10'
