@@ -122,8 +122,8 @@ def number(words: "list[str]") -> float:
 
 
 def table(results: "dict[str, Any]") -> str:
-    lines = [f"{results['machine']}, median of {results['rounds']}", "", "| work | " + " | ".join(("plain", *TIERS)) + " |"]
-    lines += ["| --- |" + " ---: |" * 4]
+    lines = [f"{results['machine']}, median of {results['rounds']}", ""]
+    lines += ["| work | " + " | ".join(("plain", *TIERS)) + " |", "| --- |" + " ---: |" * 4]
     for name, by in results["seconds"].items():
         plain = by["plain"]
         cells = [f"{by[tier] * 1e3:.0f} ms, {by[tier] / plain:.2f} x" for tier in TIERS]

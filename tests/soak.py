@@ -120,7 +120,7 @@ def count(server: Server, mark: str) -> Count:
 
 
 def settled(server: Server, mark: str) -> Count:
-    """What is held when nothing more is on its way.  The server keeps a killed client's handles for server.CLIENT_GRACE_S."""
+    """What is held when nothing more is on its way; a killed client's handles are, for server.CLIENT_GRACE_S."""
     for _ in range(60):
         now = count(server, mark)
         if now.handles == now.memfds == 0:
@@ -130,7 +130,7 @@ def settled(server: Server, mark: str) -> Count:
 
 
 def soak(tier: str, rounds: int, each: int, spare: int, say: Callable[[str], object] = lambda text: None) -> None:
-    """`rounds` times `each` processes.  The first half may fill caches; the second must add nothing, `spare` bytes apart."""
+    """`rounds` times `each` processes.  The first half may fill caches; the second adds at most `spare` bytes."""
     mark = f"REMOTEC_SOAK={uuid.uuid4()}"
     with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
         box, runtime = Path(scratch, "box"), Path(scratch, "run")

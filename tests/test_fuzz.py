@@ -3,9 +3,9 @@
 
 from typing import Dict
 
-import fuzz_syscalls
 import pytest
 
+import fuzz_syscalls
 from fuzz_frames import fuzz
 
 
