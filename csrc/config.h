@@ -27,7 +27,7 @@ struct rc_config {
 	struct rc_routes routes;
 	int fd_shift;
 	bool debug;
-	bool supervised;	/* a seccomp filter is on this process: go through the stub page */
+	bool supervised;	/* the supervisor of this session sees what the library does not */
 	uint8_t session[16];
 	bool session_given;
 	const char *control;	/* NULL: no remotec-run above us */
