@@ -67,7 +67,8 @@ static FILE *stream_of(struct rc_description *d, int fd, const char *mode)
 
 	if (d->kind == RC_KIND_DIRECTORY || d->kind == RC_KIND_PATH || rc_config.supervised)
 		return rc_next_fdopen(fd, mode);
-	if (positioned_up_to(d, FILL_OPENED)) {
+	/* Native reads would be refused by a supervisor above that isn't this session's. */
+	if (positioned_up_to(d, FILL_OPENED) && !rc_raw) {
 		result = rc_description_fill(d, fd);
 		if (!result)
 			return rc_next_fdopen(fd, mode);
