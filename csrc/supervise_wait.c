@@ -30,6 +30,7 @@
 
 /* The kernel's ERESTARTNOHAND: EINTR where a handler runs, the call anew where none does. */
 enum { INTERRUPTED = -514, MOST = 2048, NS = 1000000000 };
+enum { FOREVER_S = INT32_MAX };		/* what can be counted in nanoseconds */
 
 /* A struct timespec or timeval of the caller's: 1 where it gives one, 0 where not, -errno. */
 static int get_time(struct rc_notice *notice, uint64_t from, enum rc_time_form form, struct timespec *to)
@@ -43,7 +44,14 @@ static int get_time(struct rc_notice *notice, uint64_t from, enum rc_time_form f
 	if (rc_target_get(notice, from, slim ? (void *)narrow : (void *)wide, slim ? sizeof narrow : sizeof wide) < 0)
 		return -EFAULT;
 	to->tv_sec = slim ? narrow[0] : wide[0];
-	to->tv_nsec = (slim ? narrow[1] : wide[1]) * (form == RC_TIMEVAL ? 1000 : 1);
+	to->tv_nsec = slim ? narrow[1] : wide[1];
+	if (form == RC_TIMEVAL) {		/* any number of microseconds is taken */
+		if (__builtin_add_overflow(to->tv_sec, to->tv_nsec / 1000000, &to->tv_sec))
+			return -EINVAL;
+		to->tv_nsec = to->tv_nsec % 1000000 * 1000;
+	}
+	if (to->tv_sec > FOREVER_S)
+		to->tv_sec = FOREVER_S;
 	return to->tv_sec < 0 || to->tv_nsec < 0 || to->tv_nsec >= NS ? -EINVAL : 1;
 }
 

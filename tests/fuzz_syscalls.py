@@ -56,7 +56,7 @@ def fuzz(build: str, tier: str, programs: int, seed: int) -> Iterator[str]:
                 yield run([*command(server.address, box, tier), *map(str, words)], elsewhere, seed + done)
             assert not os.listdir(elsewhere), "what is relative to a remote directory was done in a local one"
             with Client(server.address) as client:
-                until = time.monotonic() + 30  # what a killed client held is kept for a while
+                until = time.monotonic() + 90  # what a killed client held is kept for a while
                 while client.call(protocol.STATUS).all_handles:
                     assert time.monotonic() < until, "handles are left"
                     time.sleep(0.2)
