@@ -36,12 +36,11 @@ static struct {
  * none of the last one's was used says no. */
 static _Atomic int wanted = 1;
 static _Atomic uint32_t used;
-static _Atomic uint64_t last_plain, last_with;	/* the handles last read without, and with */
+static _Atomic uint32_t last_plain, last_with;	/* the marks of the handles last read without, and with */
 
 /* Directories read lately, and how many names of theirs have been asked for in vain since. */
 static struct {
-	_Atomic uint64_t handle;
-	_Atomic uint32_t misses, patience;
+	_Atomic uint32_t mark, misses, patience;
 } read_lately[READ];
 static _Atomic unsigned next_read;
 
@@ -57,6 +56,12 @@ static uint32_t hash(uint64_t handle, const char *name, size_t length)
 	for (size_t i = 0; i < length; i++)
 		h = (h ^ (uint8_t)name[i]) * 16777619u;
 	return h;
+}
+
+/* A handle in 32 bits, for guesses that may err: not every machine loads 64 at once.  0: none. */
+static uint32_t mark_of(uint64_t handle)
+{
+	return hash(handle, "", 0) | 1;
 }
 
 static bool is_of(const struct kept *row, uint64_t handle, const char *name, size_t length)
@@ -158,7 +163,7 @@ static void fetch_all(uint64_t handle);
 static void missed(uint64_t handle)
 {
 	for (int i = 0; i < READ; i++) {
-		if (atomic_load(&read_lately[i].handle) != handle)
+		if (atomic_load(&read_lately[i].mark) != mark_of(handle))
 			continue;
 		if (atomic_fetch_add(&read_lately[i].misses, 1) + 1 < atomic_load(&read_lately[i].patience))
 			return;
@@ -174,10 +179,10 @@ static void read_now(uint64_t handle)
 	unsigned at;
 
 	for (int i = 0; i < READ; i++)
-		if (atomic_load(&read_lately[i].handle) == handle)
+		if (atomic_load(&read_lately[i].mark) == mark_of(handle))
 			return;
 	at = atomic_fetch_add(&next_read, 1) % READ;
-	atomic_store(&read_lately[at].handle, handle);
+	atomic_store(&read_lately[at].mark, mark_of(handle));
 	atomic_store(&read_lately[at].misses, 0);
 	atomic_store(&read_lately[at].patience, 2);
 }
@@ -186,7 +191,7 @@ static void read_now(uint64_t handle)
 static void was_useful(uint64_t handle)
 {
 	for (int i = 0; i < READ; i++)
-		if (atomic_load(&read_lately[i].handle) == handle)
+		if (atomic_load(&read_lately[i].mark) == mark_of(handle))
 			atomic_store(&read_lately[i].patience, 2);
 	atomic_fetch_add(&used, 1);
 }
@@ -207,7 +212,7 @@ static bool look_up(struct rc_location at, bool follow, struct rc_stat *stat, bo
 	}
 	if (!handle || !*name || !strcmp(name, ".") || !strcmp(name, ".."))
 		return false;
-	if (handle == atomic_load(&last_plain))
+	if (mark_of(handle) == atomic_load(&last_plain))
 		atomic_store(&wanted, 1);
 	found = recall(handle, name, stat, no_xattrs);
 	if (!found && rc_config.max_stale_ms) {
@@ -276,12 +281,11 @@ static void fetch_all(uint64_t handle)
 
 static int load(struct rc_directory *directory)
 {
-	uint64_t before = atomic_load(&last_with);
-	uint32_t asked_ms = now_ms();
+	uint32_t before = atomic_load(&last_with), mark = mark_of(directory->handle), asked_ms = now_ms();
 	unsigned mask;
 	int bad;
 
-	if (before && before != directory->handle && !atomic_exchange(&used, 0))
+	if (before && before != mark && !atomic_exchange(&used, 0))
 		atomic_store(&wanted, 0);
 	mask = rc_config.max_stale_ms && atomic_load(&wanted) ? WANTED : 0;
 	if (!directory->buffer)
@@ -295,7 +299,7 @@ static int load(struct rc_directory *directory)
 	directory->loaded = true;
 	directory->end = directory->entries.end;
 	read_now(directory->handle);
-	atomic_store(mask ? &last_with : &last_plain, directory->handle);
+	atomic_store(mask ? &last_with : &last_plain, mark);
 	if (mask)
 		keep_all(directory->handle, directory->entries, asked_ms);
 	else

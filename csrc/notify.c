@@ -16,10 +16,12 @@
 #include "wire.h"
 
 /* The server's watch descriptors begin here, so that they aren't taken for the kernel's own. */
+enum { FREE, CLAIMED, STANDS };
 enum { INSTANCES = 64, BASE = 1 << 20, AT_ONCE = 16384, WIRE_EVENT = RC_WATCH_EVENT_SIZE + 4 };
 
 struct instance {
-	_Atomic uint64_t handle;	/* RC_NO_HANDLE: free */
+	_Atomic uint32_t state;		/* FREE, CLAIMED, or STANDS: then `handle` may be read */
+	uint64_t handle;
 	uint32_t lock;
 	int kernel, group, signal;	/* inotify, a copy of the program's epoll, an eventfd: there is something in `events` */
 	struct connection *line;	/* NULL: none; it owes a reply to the READ that was sent last */
@@ -31,8 +33,8 @@ static struct instance *instances;
 
 static struct instance *find(uint64_t handle)
 {
-	for (int i = 0; instances && handle != RC_NO_HANDLE && i < INSTANCES; i++)
-		if (atomic_load_explicit(&instances[i].handle, memory_order_acquire) == handle)
+	for (int i = 0; instances && i < INSTANCES; i++)
+		if (atomic_load_explicit(&instances[i].state, memory_order_acquire) == STANDS && instances[i].handle == handle)
 			return &instances[i];
 	return NULL;
 }
@@ -48,10 +50,13 @@ static struct instance *claim(uint64_t handle)
 			RC_SYS(SYS_munmap, made, INSTANCES * sizeof *instances, 0, 0, 0, 0);
 	}
 	for (int i = 0; i < INSTANCES; i++) {
-		uint64_t none = RC_NO_HANDLE;
+		uint32_t state = FREE;
 
-		if (atomic_compare_exchange_strong(&instances[i].handle, &none, handle))
+		if (atomic_compare_exchange_strong(&instances[i].state, &state, CLAIMED)) {
+			instances[i].handle = handle;
+			atomic_store(&instances[i].state, STANDS);
 			return &instances[i];
+		}
 	}
 	return NULL;
 }
@@ -98,7 +103,7 @@ static int ask(struct instance *n)
 		result = include(n, rc_line_socket(n->line));
 	}
 	rc_line_put(n->line, &w, RC_OP_READ, RC_READ_REQUEST_SIZE);
-	rc_put_u64(&w, atomic_load(&n->handle));
+	rc_put_u64(&w, n->handle);
 	rc_put_u32(&w, AT_ONCE);
 	if (!result)
 		result = rc_line_send(n->line, frame, sizeof frame);
@@ -257,7 +262,7 @@ static void release(struct instance *n)
 	rc_sys_close(n->kernel);
 	rc_sys_close(n->group);
 	rc_sys_close(n->signal);
-	atomic_store(&n->handle, RC_NO_HANDLE);
+	atomic_store(&n->state, FREE);
 }
 
 /* High, where programs don't come by. */

@@ -313,12 +313,6 @@ int rc_refuse_path(const char *call, const struct rc_target *t, int error)
 		va_end(arguments); \
 	}
 
-#ifdef O_LARGEFILE
-#define LARGE O_LARGEFILE
-#else
-#define LARGE 0
-#endif
-
 #define OPEN(name, flag, dirfd, params, last, args) \
 	RC_EXPORT int name params \
 	{ \
@@ -336,13 +330,13 @@ int rc_refuse_path(const char *call, const struct rc_target *t, int error)
 				      : rc_next_##name args; \
 		} \
 		return (int)rc_finish(side < 0 ? side : RC_SPAN(#name, t.given, -1, t.at.directory, \
-								rc_remote_open(&t, flags, mode, 0))); \
+								rc_remote_open(&t, flags | (flag), mode, 0))); \
 	}
 OPEN(open, 0, AT_FDCWD, (const char *path, int flags, ...), flags, (path, flags, mode))
 OPEN(openat, 0, dirfd, (int dirfd, const char *path, int flags, ...), flags, (dirfd, path, flags, mode))
 #ifdef __GLIBC__
-OPEN(open64, LARGE, AT_FDCWD, (const char *path, int flags, ...), flags, (path, flags, mode))
-OPEN(openat64, LARGE, dirfd, (int dirfd, const char *path, int flags, ...), flags, (dirfd, path, flags, mode))
+OPEN(open64, RC_LARGE, AT_FDCWD, (const char *path, int flags, ...), flags, (path, flags, mode))
+OPEN(openat64, RC_LARGE, dirfd, (int dirfd, const char *path, int flags, ...), flags, (dirfd, path, flags, mode))
 OPEN(__open, 0, AT_FDCWD, (const char *path, int flags, ...), flags, (path, flags, mode))
-OPEN(__open64, LARGE, AT_FDCWD, (const char *path, int flags, ...), flags, (path, flags, mode))
+OPEN(__open64, RC_LARGE, AT_FDCWD, (const char *path, int flags, ...), flags, (path, flags, mode))
 #endif

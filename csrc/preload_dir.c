@@ -25,7 +25,9 @@ enum { STREAMS = 4096, RECORDS = 32768 };
 struct stream {
 	_Atomic bool taken;
 	int fd;
-	int64_t told;			/* what telldir says: d_off of the entry last given */
+	int64_t told;			/* what telldir tells: d_off of the entry last given */
+	int64_t *narrowed;		/* what it has told where a long doesn't hold that: by the numbers given, from 1 */
+	long narrowed_count;
 	struct rc_directory directory;
 	struct dirent entry;
 	struct dirent64 entry64;
@@ -259,14 +261,19 @@ READDIR_R(readdir_r, struct dirent, readdir)
 READDIR_R(readdir64_r, struct dirent64, readdir64)
 #endif
 
-RC_EXPORT void seekdir(DIR *dir, long offset)
+enum { NARROW = sizeof(long) < sizeof(int64_t) };
+
+RC_EXPORT void seekdir(DIR *dir, long told)
 {
 	struct stream *s = ours(dir);
+	int64_t offset = told;
 
 	if (!s) {
-		rc_pass_seekdir()(dir, offset);
+		rc_pass_seekdir()(dir, told);
 		return;
 	}
+	if (NARROW && told)
+		offset = told > 0 && told <= s->narrowed_count ? s->narrowed[told - 1] : s->told;
 	s->told = offset;
 	rc_sys_lseek(s->fd, offset, SEEK_SET);
 	if (s->local)
@@ -283,11 +290,30 @@ RC_EXPORT void rewinddir(DIR *dir)
 		rc_pass_rewinddir()(dir);
 }
 
+static long tell_narrow(struct stream *s)
+{
+	long n = s->narrowed_count;
+
+	if (n && s->narrowed[n - 1] == s->told)
+		return n;
+	if (!(n & (n - 1))) {		/* full, as its size is the next power of two */
+		int64_t *more = realloc(s->narrowed, (size_t)(n ? 2 * n : 1) * sizeof *more);
+
+		if (!more)
+			return -1;
+		s->narrowed = more;
+	}
+	s->narrowed[n] = s->told;
+	return s->narrowed_count = n + 1;
+}
+
 RC_EXPORT long telldir(DIR *dir)
 {
 	struct stream *s = ours(dir);
 
-	return s ? (long)s->told : rc_pass_telldir()(dir);
+	if (!s)
+		return rc_pass_telldir()(dir);
+	return NARROW && s->told ? tell_narrow(s) : (long)s->told;
 }
 
 RC_EXPORT int dirfd(DIR *dir)
@@ -307,6 +333,9 @@ RC_EXPORT int closedir(DIR *dir)
 	fd = s->fd;
 	if (!s->local)
 		rc_directory_free(&s->directory);
+	free(s->narrowed);
+	s->narrowed = NULL;
+	s->narrowed_count = 0;
 	atomic_store(&s->taken, false);
 	return close(fd);
 }

@@ -57,6 +57,11 @@ int rc_remote_open(const struct rc_target *t, int flags, unsigned mode, uint64_t
 	if (!(flags & (O_ACCMODE | O_PATH | O_DIRECTORY)))
 		slot = rc_prefetch_begin(&room, &size);
 	result = rc_call_open(t->at, flags, mode, resolve, room, size, &opened);
+	if (!result && sizeof(off_t) < sizeof opened.stat.size && !(flags & RC_LARGE) && S_ISREG(opened.stat.mode) &&
+	    opened.kind == RC_KIND_POSITIONED && opened.stat.size > INT32_MAX) {
+		rc_call_close(opened.handle);
+		result = -EOVERFLOW;
+	}
 	if (result)
 		rc_prefetch_end(slot);
 	if (!result && opened.kind == RC_KIND_DIRECTORY && t->at.directory == RC_NO_HANDLE)
@@ -774,11 +779,14 @@ IOCTL(ioctl)
 IOCTL(__ioctl_time64)
 #endif
 
-int rc_remote_advise(struct rc_description *d, int fd, int64_t offset, int64_t length, int advice)
+int rc_remote_advise(struct rc_description *d, int64_t offset, int64_t length, int advice)
 {
+	if (d->kind == RC_KIND_PATH)
+		return -EBADF;
+	if (length < 0 || rc_advice_to_wire(advice) < 0)
+		return -EINVAL;
 	if (d->kind == RC_KIND_POSITIONED)
 		rc_call_advise(d->handle, offset, length, advice);
-	(void)fd;
 	return 0;
 }
 

@@ -93,9 +93,9 @@ static int flags_of(const char *mode)
 	return flags;
 }
 
-static FILE *open_stream(const struct rc_target *t, const char *mode)
+static FILE *open_stream(const struct rc_target *t, const char *mode, int large)
 {
-	int flags = flags_of(mode), fd = flags < 0 ? flags : rc_remote_open(t, flags, 0666, 0);
+	int flags = flags_of(mode), fd = flags < 0 ? flags : rc_remote_open(t, flags | large, 0666, 0);
 	FILE *stream;
 
 	if (rc_finish(fd) < 0)
@@ -110,7 +110,7 @@ static FILE *open_stream(const struct rc_target *t, const char *mode)
 	return stream;
 }
 
-#define FOPEN(name) \
+#define FOPEN(name, flag) \
 	RC_EXPORT FILE *name(const char *path, const char *mode) \
 	{ \
 		struct rc_target t; \
@@ -125,12 +125,12 @@ static FILE *open_stream(const struct rc_target *t, const char *mode)
 		} \
 		if (rc_finish(side) < 0) \
 			return NULL; \
-		(void)RC_SPAN(#name, t.given, -1, t.at.directory, rc_result_of(stream = open_stream(&t, mode))); \
+		(void)RC_SPAN(#name, t.given, -1, t.at.directory, rc_result_of(stream = open_stream(&t, mode, flag))); \
 		return stream; \
 	}
-FOPEN(fopen)
+FOPEN(fopen, 0)
 #ifdef __GLIBC__
-FOPEN(fopen64)
+FOPEN(fopen64, RC_LARGE)
 #endif
 
 RC_EXPORT FILE *fdopen(int fd, const char *mode)
@@ -164,11 +164,11 @@ RC_EXPORT int fclose(FILE *stream)
 }
 
 /* By the placeholder's own name in /proc libc opens it once more, under the number that the stream has. */
-static FILE *reopen_stream(const struct rc_target *t, const char *mode, FILE *stream,
+static FILE *reopen_stream(const struct rc_target *t, const char *mode, FILE *stream, int large,
 			   FILE *(*next)(const char *, const char *, FILE *))
 {
 	char link[40];
-	int flags = flags_of(mode), fd = flags < 0 ? flags : rc_remote_open(t, flags | O_CLOEXEC, 0666, 0), bad;
+	int flags = flags_of(mode), fd = flags < 0 ? flags : rc_remote_open(t, flags | large | O_CLOEXEC, 0666, 0), bad;
 	struct rc_description *d;
 	FILE *result = NULL;
 
@@ -195,7 +195,7 @@ static FILE *reopen_stream(const struct rc_target *t, const char *mode, FILE *st
 	return result;
 }
 
-#define FREOPEN(name) \
+#define FREOPEN(name, flag) \
 	RC_EXPORT FILE *name(const char *path, const char *mode, FILE *stream) \
 	{ \
 		struct rc_target t; \
@@ -211,12 +211,12 @@ static FILE *reopen_stream(const struct rc_target *t, const char *mode, FILE *st
 		if (rc_finish(side) < 0) \
 			return NULL; \
 		(void)RC_SPAN(#name, t.given, -1, t.at.directory, \
-			      rc_result_of(stream = reopen_stream(&t, mode, stream, rc_next_##name))); \
+			      rc_result_of(stream = reopen_stream(&t, mode, stream, flag, rc_next_##name))); \
 		return stream; \
 	}
-FREOPEN(freopen)
+FREOPEN(freopen, 0)
 #ifdef __GLIBC__
-FREOPEN(freopen64)
+FREOPEN(freopen64, RC_LARGE)
 #endif
 
 /* Standard input that a shell has redirected from a remote file. */

@@ -207,15 +207,9 @@ int rc_sys_dup_high(int fd, int lowest, int close_on_exec)
 	return made;
 }
 
-#ifdef O_LARGEFILE
-#define LARGE O_LARGEFILE
-#else
-#define LARGE 0
-#endif
-
 int rc_sys_open(int dirfd, const char *path, int flags, unsigned mode)
 {
-	return (int)RC_SYS(SYS_openat, dirfd, path, flags | LARGE, mode, 0, 0);
+	return (int)RC_SYS(SYS_openat, dirfd, path, flags | RC_LARGE, mode, 0, 0);
 }
 
 ssize_t rc_sys_readlink(int dirfd, const char *path, char *target, size_t size)

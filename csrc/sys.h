@@ -49,6 +49,11 @@ int rc_sys_dup_from(int fd, int lowest, int close_on_exec);
 int rc_sys_dup_high(int fd, int lowest, int close_on_exec);
 int rc_sys_fcntl(int fd, int command, long argument);
 int64_t rc_sys_lseek(int fd, int64_t offset, int whence);
+#ifdef O_LARGEFILE
+#define RC_LARGE O_LARGEFILE
+#else
+#define RC_LARGE 0
+#endif
 int rc_sys_open(int dirfd, const char *path, int flags, unsigned mode);
 ssize_t rc_sys_readlink(int dirfd, const char *path, char *target, size_t size);
 int rc_sys_memfd(const char *name, unsigned flags);

@@ -35,11 +35,11 @@ OWN(int, openat64, (int dirfd, const char *path, int flags, ...))
 OWN(int, __open, (const char *path, int flags, ...))
 OWN(int, __open64, (const char *path, int flags, ...))
 PATH(int, creat64, (const char *path, mode_t mode), (path, mode), AT_FDCWD, path, 0,
-     rc_remote_open(&t, O_CREAT | O_WRONLY | O_TRUNC, mode, 0))
+     rc_remote_open(&t, O_CREAT | O_WRONLY | O_TRUNC | RC_LARGE, mode, 0))
 PATH(int, __open64_2, (const char *path, int flags), (path, flags), AT_FDCWD, path, RC_OPEN_AT(flags),
-     rc_remote_open(&t, flags, 0, 0))
+     rc_remote_open(&t, flags | RC_LARGE, 0, 0))
 PATH(int, __openat64_2, (int dirfd, const char *path, int flags), (dirfd, path, flags), dirfd, path, RC_OPEN_AT(flags),
-     rc_remote_open(&t, flags, 0, 0))
+     rc_remote_open(&t, flags | RC_LARGE, 0, 0))
 #endif
 
 /* ----------------------------------------------------------------------------------------------------- read */
@@ -177,15 +177,16 @@ OWN(int, recvmmsg, (int fd, struct mmsghdr *messages, unsigned count, int flags,
 FD(int, flock, (int fd, int operation), (fd, operation), fd, rc_remote_flock(d, fd, operation))
 FD(int, lockf, (int fd, int command, off_t length), (fd, command, length), fd,
    rc_remote_lockf(d, fd, command, length))
+/* posix_fadvise returns its error. */
 FD(int, posix_fadvise, (int fd, off_t offset, off_t length, int advice), (fd, offset, length, advice), fd,
-   rc_remote_advise(d, fd, offset, length, advice))
+   -rc_remote_advise(d, offset, length, advice))
 FD(ssize_t, readahead, (int fd, off64_t offset, size_t count), (fd, offset, count), fd,
-   rc_remote_advise(d, fd, offset, (int64_t)count, POSIX_FADV_WILLNEED))
+   rc_remote_advise(d, offset, (int64_t)count, POSIX_FADV_WILLNEED))
 #ifdef __GLIBC__
 FD(int, lockf64, (int fd, int command, off64_t length), (fd, command, length), fd,
    rc_remote_lockf(d, fd, command, length))
 FD(int, posix_fadvise64, (int fd, off64_t offset, off64_t length, int advice), (fd, offset, length, advice), fd,
-   rc_remote_advise(d, fd, offset, length, advice))
+   -rc_remote_advise(d, offset, length, advice))
 #endif
 
 /* --------------------------------------------- writes to a descriptor, which was opened for reading: as Linux */
