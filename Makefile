@@ -14,7 +14,7 @@ FRAMES ?= 1000000
 TESTS ?= tests
 PYTHON_TESTS := $(patsubst %,tests/test_%.py,protocol protocol_document session operations server cli)
 
-.PHONY: all compile help demo test testinstalled check fuzz asan bench bench-supervisor soak coverage clean
+.PHONY: all compile help demo test test-arch testinstalled check fuzz asan bench bench-supervisor soak coverage clean
 all: compile
 
 help:
@@ -39,6 +39,10 @@ demo: $(BUILT) ## a server on loopback and real programs on its files
 
 test: $(BUILT) $(TEST_PROGRAMS) ## the test suite; TESTS='tests/test_cli.py -k name' for a part
 	$(RUN)/python -m pytest -q $(TESTS)
+
+test-arch: $(BUILT) ## 9 architectures against servers of 4, under qemu; ARCH='--clients mips --servers s390x' for a part
+	@tools/apt.sh -f tests/arch/apt-packages.txt || echo "remotec: some architectures will be left out"
+	$(RUN)/python -m tests.arch.suite $(if $(ARCH),$(ARCH),--write)
 
 testinstalled: $(READY) ## sdist, wheel, a fresh venv: finds what the package forgets
 	$(RUN)/python -m pytest -q tests/test_package.py

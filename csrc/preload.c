@@ -5,7 +5,6 @@
  */
 #include "preload.h"
 
-#include <dlfcn.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "cwd.h"
+#include "oldest.h"
 #include "protocol.h"
 #include "translate.h"
 #include "transport.h"
@@ -80,6 +80,13 @@ void *rc_resolve(const char *name)
 _Atomic int rc_state;
 bool rc_raw;
 
+static const char *alone;	/* glibc's own flag, since 2.32 */
+
+bool rc_single_threaded(void)
+{
+	return alone && *alone;
+}
+
 void rc_in_child(void)
 {
 	rc_transport_after_fork();
@@ -100,6 +107,7 @@ bool rc_start(void)
 	for (size_t i = 0; i < sizeof wrapped / sizeof *wrapped; i++)
 		if (!*wrapped[i].next)
 			*wrapped[i].next = rc_resolve(wrapped[i].name);
+	alone = dlsym(RTLD_DEFAULT, "__libc_single_threaded");
 	rc_config_load(environ);
 	rc_report_start(rc_config.debug);
 	rc_fdtable_start();

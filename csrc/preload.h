@@ -41,6 +41,15 @@
 #include "stats.h"
 #include "sys.h"
 
+/* What glibc and musl declare otherwise. */
+#ifdef __GLIBC__
+typedef unsigned long rc_ioctl_request;
+typedef int rc_messages_flags;
+#else
+typedef int rc_ioctl_request;
+typedef unsigned rc_messages_flags;
+#endif
+
 struct statx;
 struct statfs;
 struct statfs64;

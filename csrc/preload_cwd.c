@@ -191,12 +191,14 @@ RC_EXPORT char *getcwd(char *buffer, size_t size)
 	return buffer ? memcpy(buffer, path, (size_t)length) : NULL;
 }
 
+#ifdef __GLIBC__
 RC_EXPORT char *__getcwd_chk(char *buffer, size_t size, size_t room)
 {
 	if (!rc_ready() || size > room || !rc_cwd())
 		return rc_pass___getcwd_chk()(buffer, size, room);
 	return getcwd(buffer, size);
 }
+#endif
 
 RC_EXPORT char *getwd(char *buffer)
 {

@@ -137,17 +137,6 @@ int64_t rc_remote_lseek(struct rc_description *d, int fd, int64_t offset, int wh
 	return narrow && result > INT32_MAX ? -EOVERFLOW : result;
 }
 
-bool rc_single_threaded(void)
-{
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 32)
-	extern char __libc_single_threaded __attribute__((weak));
-
-	return &__libc_single_threaded && __libc_single_threaded;
-#else
-	return false;
-#endif
-}
-
 #define READ(name) \
 	RC_EXPORT ssize_t name(int fd, void *buffer, size_t count) \
 	{ \
@@ -756,7 +745,7 @@ int rc_remote_ioctl(struct rc_description *d, int fd, unsigned long request, voi
 }
 
 #define IOCTL(name) \
-	RC_EXPORT int name(int fd, unsigned long request, ...) \
+	RC_EXPORT int name(int fd, rc_ioctl_request request, ...) \
 	{ \
 		struct rc_description *d; \
 		va_list arguments; \

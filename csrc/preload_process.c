@@ -5,7 +5,6 @@
  */
 #include "preload.h"
 
-#include <dlfcn.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "image.h"
+#include "oldest.h"
 #include "transport.h"
 
 /* ------------------------------------------------------------------------------------------------- sharing */
@@ -97,7 +97,7 @@ void rc_forget_in_message(const struct msghdr *message)
 		rc_share_in_message(message); \
 		return rc_next_##sendmsg(fd, message, flags); \
 	} \
-	RC_EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags) \
+	RC_EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, rc_messages_flags flags) \
 	{ \
 		if (!rc_ready()) \
 			return rc_pass_##sendmmsg()(fd, messages, count, flags); \
@@ -115,7 +115,7 @@ void rc_forget_in_message(const struct msghdr *message)
 			rc_forget_in_message(message); \
 		return got; \
 	} \
-	RC_EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, timeout_type *timeout) \
+	RC_EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, rc_messages_flags flags, timeout_type *timeout) \
 	{ \
 		int got; \
 		if (!rc_ready()) \

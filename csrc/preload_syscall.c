@@ -17,6 +17,14 @@
 
 #include "protocol.h"
 
+#ifndef __GLIBC__		/* musl declares some of them only since lately */
+int close_range(unsigned first, unsigned last, int flags);
+int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *st);
+int renameat2(int old_dirfd, const char *old, int to_dirfd, const char *to, unsigned flags);
+int execveat(int dirfd, const char *path, char *const argv[], char *const envp[], int flags);
+ssize_t preadv2(int fd, const struct iovec *parts, int count, off_t offset, int flags);
+#endif
+
 /* linux/openat2.h isn't everywhere. */
 struct open_how_v0 {
 	uint64_t flags, mode, resolve;

@@ -71,7 +71,7 @@ long rc_syscall(long number, long a, long b, long c, long d, long e, long f)
 }
 
 #else
-#include <dlfcn.h>
+#include "oldest.h"
 
 /* libc's own, not the syscall() that libremotec.so exports. */
 long rc_syscall(long number, long a, long b, long c, long d, long e, long f)

@@ -421,7 +421,8 @@ async def serve(options: ServeOptions, fast: Any = None) -> None:
         try:
             host = Host(loop, options, fast)
         except OSError as error:
-            raise ServeError(f"cannot serve {os.fsdecode(options.root or b'/')}: {error.strerror}") from error
+            why = error.strerror if error.errno != errno.ENOSYS else "--root needs openat2, of Linux 5.6"
+            raise ServeError(f"cannot serve {os.fsdecode(options.root or b'/')}: {why}") from error
     except BaseException:
         for listener in listeners:
             listener.close()

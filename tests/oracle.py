@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import List, NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Sequence
 
 TIERS = ("preload", "supervisor", "both")
 BOX = "/box"
@@ -25,8 +25,8 @@ class Outcome(NamedTuple):
 class Server:
     """`remotec serve` over one directory, on a free port of loopback; `mode`: "fast" or "pure"."""
 
-    def __init__(self, mode: str, *options: str) -> None:
-        command = [sys.executable, "-m", "remotec", "serve", "--listen", "127.0.0.1:0", *options]
+    def __init__(self, mode: str, *options: str, before: Sequence[str] = ()) -> None:
+        command = [*before, sys.executable, "-m", "remotec", "serve", "--listen", "127.0.0.1:0", *options]
         self.process = subprocess.Popen(
             command + ["--pure"] * (mode == "pure"), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
         )
