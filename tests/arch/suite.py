@@ -192,31 +192,37 @@ def reason_for(client: str, server: str, case: str) -> str:
     return ""
 
 
+def unpack(architecture: Architecture, say: "Callable[[str], None]") -> None:
+    """Its Debian programs, where it has any; without them there are still our own."""
+    if architecture.debian and architecture.name != "x86_64":
+        try:
+            packages.prepare(architecture)
+        except packages.Unavailable as unavailable:
+            say(f"{architecture.name}: only our own programs: {unavailable}")
+
+
 def try_all(
-    clients: "List[str]", server_kinds: "List[str]", say: "Callable[[str], None]", only: str = ""
+    clients: "List[str]",
+    server_kinds: "List[str]",
+    say: "Callable[[str], None]",
+    only: str = "",
+    so_far: "Callable[[List[Result], Dict[str, str]], None]" = lambda results, absent: None,
 ) -> "Tuple[List[Result], Dict[str, str]]":
-    """Every client against every server; the results, and why some could not be had."""
+    """Every client against every server; the results, and why some could not be had.  `so_far` is told after each pair."""
     absent: Dict[str, str] = {}
     results: List[Result] = []
     with tempfile.TemporaryDirectory(prefix="remotec-arch-") as name, ThreadPoolExecutor(os.cpu_count()) as pool:
         folder = Path(name)
         plain, hidden = folder / "tree", folder / "hidden"
         tree.make(plain)
-        chosen: Dict[str, List[Case]] = {}
-        libraries: Dict[str, Path] = {}
         for client in clients:
-            architecture = ARCHITECTURES[client]
-            why = architecture.missing()
+            why = ARCHITECTURES[client].missing()
             if why:
                 absent[client] = why
-                continue
-            if architecture.debian and client != "x86_64":
-                try:
-                    packages.prepare(architecture)
-                except packages.Unavailable as unavailable:
-                    say(f"{client}: only our own programs: {unavailable}")
-            libraries[client] = build.library(architecture)
-            chosen[client] = [case for case in cases(architecture) if only in case.name]
+        tried = [client for client in clients if client not in absent]
+        list(pool.map(lambda client: unpack(ARCHITECTURES[client], say), tried))
+        libraries = dict(zip(tried, pool.map(lambda client: build.library(ARCHITECTURES[client]), tried)))
+        chosen = {client: [each for each in cases(ARCHITECTURES[client]) if only in each.name] for client in tried}
         expected: Dict[Tuple[str, str], Outcome] = {}
         for client in chosen:
             architecture = ARCHITECTURES[client]
@@ -256,6 +262,7 @@ def try_all(
                     mine = [r for r in results if (r.client, r.server) == (client, kind)]
                     good = sum(r.passed for r in mine)
                     say(f"{client} -> {kind}: {good} of {len(mine)}, {time.monotonic() - started:.0f} s")
+                    so_far(results, absent)
             finally:
                 status = server.stop()
                 if status:
@@ -344,9 +351,13 @@ def main() -> int:
 
     if not shutil.which("qemu-s390x"):
         say("no qemu-user here: only what this machine runs itself")
-    results, absent = try_all(arguments.clients.split(","), arguments.servers.split(","), say, arguments.only)
-    if arguments.write:
-        (ROOT / "docs" / "architectures.md").write_text(document(results, absent))
+
+    def write(results: "List[Result]", absent: "Dict[str, str]") -> None:
+        if arguments.write:
+            (ROOT / "docs" / "architectures.md").write_text(document(results, absent))
+
+    results, absent = try_all(arguments.clients.split(","), arguments.servers.split(","), say, arguments.only, write)
+    write(results, absent)
     unexplained = [result for result in results if not result.passed and not result.reason]
     say(f"{sum(r.passed for r in results)} of {len(results)} passed, {len(unexplained)} failures not explained")
     for name, why in sorted(absent.items()):

@@ -11,10 +11,12 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -27,6 +29,13 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+
+static int read_byte(int fd)
+{
+	char byte = 0;
+
+	return read(fd, &byte, 1) == 1 ? byte : 0;
+}
 
 static const char *name_of(int error)
 {
@@ -673,6 +682,107 @@ static void controls(void)
 	close(fd);
 }
 
+static void say_number(const char *what, bool good, unsigned long long number)
+{
+	if (good)
+		printf("%s: %llu\n", what, number);
+	else
+		printf("%s: %s\n", what, name_of(errno));
+}
+
+/* tests/test_arch.py: of a server whose numbers have more than 32 bits; no plain run knows the answers. */
+static void inodes(void)
+{
+	struct stat st;
+	struct stat64 st64;
+	struct dirent *entry;
+	struct dirent64 *entry64;
+	int fd = must_open("dir/only", O_RDONLY), got;
+	DIR *dir;
+
+	got = stat(at("dir/only"), &st);
+	say_number("stat", !got, st.st_ino);
+	got = stat64(at("dir/only"), &st64);
+	say_number("stat64", !got, st64.st_ino);
+	got = fstat(fd, &st);
+	say_number("fstat", !got, st.st_ino);
+	dir = opendir(at("dir"));
+	while (errno = 0, (entry = readdir(dir)) && entry->d_name[0] == '.')
+		;
+	say_number("readdir", entry, entry ? entry->d_ino : 0);
+	closedir(dir);
+	dir = opendir(at("dir"));
+	while ((entry64 = readdir64(dir)) && entry64->d_name[0] == '.')
+		;
+	say_number("readdir64", entry64, entry64 ? entry64->d_ino : 0);
+	closedir(dir);
+}
+
+static void say_lock(const char *what, int result, const struct flock *lock)
+{
+	if (result)
+		printf("%s: %s\n", what, name_of(errno));
+	else if (lock->l_type == F_UNLCK)
+		printf("%s: free\n", what);
+	else
+		printf("%s: %s from %lld, %lld bytes, whence %d, %s\n", what, lock->l_type == F_RDLCK ? "read" : "write",
+		       (long long)lock->l_start, (long long)lock->l_len, lock->l_whence, lock->l_pid ? "somebody's" : "nobody's");
+	errno = 0;
+}
+
+static void locks(void)
+{
+	struct flock read = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 10, .l_len = 20 }, ask;
+	struct flock64 far = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = (int64_t)1 << 40, .l_len = 7 }, ask64;
+	int fd = open64(at("text"), O_RDONLY), ready[2], over[2];
+	char byte;
+	pid_t child;
+
+	say("write lock of a descriptor for reading", fcntl(fd, F_SETLK, &(struct flock){ .l_type = F_WRLCK }));
+	say("bad type", fcntl(fd, F_SETLK, &(struct flock){ .l_type = 77 }));
+	say("bad whence", fcntl(fd, F_SETLK, &(struct flock){ .l_type = F_RDLCK, .l_whence = 77 }));
+	say("before the start", fcntl(fd, F_SETLK, &(struct flock){ .l_type = F_RDLCK, .l_start = -1 }));
+	if (pipe(ready) || pipe(over))
+		return;
+	fflush(stdout);
+	child = fork();
+	if (!child) {
+		int own = open64(at("text"), O_RDONLY);
+
+		byte = fcntl(own, F_SETLK, &read) || fcntl(own, F_SETLK64, &far) || flock(own, LOCK_SH) ? 'n' : 'y';
+		write(ready[1], &byte, 1);
+		close(over[1]);
+		_exit(read_byte(over[0]));
+	}
+	if (read_byte(ready[0]) != 'y')
+		printf("the child got no lock\n");
+	ask = (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 100 };
+	say_lock("F_GETLK", fcntl(fd, F_GETLK, &ask), &ask);
+	ask = (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 30, .l_len = 100 };
+	say_lock("beside it", fcntl(fd, F_GETLK, &ask), &ask);
+	ask = (struct flock){ .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_len = 100 };
+	say_lock("for reading", fcntl(fd, F_GETLK, &ask), &ask);
+	lseek(fd, 12, SEEK_SET);
+	ask = (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_CUR, .l_start = -1, .l_len = 1 };
+	say_lock("from here", fcntl(fd, F_GETLK, &ask), &ask);
+	ask = (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100 };
+	say_lock("to the end", fcntl(fd, F_GETLK, &ask), &ask);
+	ask64 = (struct flock64){ .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100 };
+	say("F_GETLK64", fcntl(fd, F_GETLK64, &ask64));
+	printf("%d %lld %lld\n", ask64.l_type == F_RDLCK, (long long)ask64.l_start, (long long)ask64.l_len);
+	say("F_SETLK beside a reader", fcntl(fd, F_SETLK, &read));
+	say("F_SETLKW", fcntl(fd, F_SETLKW, &read));
+	say("LOCK_SH", flock(fd, LOCK_SH | LOCK_NB));
+	say("LOCK_EX", flock(fd, LOCK_EX | LOCK_NB));
+	say("LOCK_UN", flock(fd, LOCK_UN));
+	say("bad flock", flock(fd, 77));
+	close(over[1]);
+	close(over[0]);
+	waitpid(child, NULL, 0);
+	say("LOCK_EX then", flock(fd, LOCK_EX | LOCK_NB));
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -686,7 +796,7 @@ int main(int argc, char **argv)
 		{ "big", big }, { "small", small }, { "counts", counts }, { "accesses", accesses }, { "links", links },
 		{ "xattrs", xattrs }, { "changes", changes }, { "dups", dups }, { "threads", threads },
 		{ "directories", directories }, { "streams", streams }, { "filesystems", filesystems }, { "cwd", cwd },
-		{ "maps", maps }, { "controls", controls },
+		{ "maps", maps }, { "controls", controls }, { "locks", locks },
 	};
 
 	if (argc == 1) {
@@ -699,6 +809,10 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	directory = argv[2];
+	if (!strcmp(argv[1], "inodes")) {
+		inodes();
+		return 0;
+	}
 	for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
 		if (!strcmp(sections[i].name, argv[1])) {
 			sections[i].run();
