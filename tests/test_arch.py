@@ -11,7 +11,7 @@ from typing import Dict, Iterator, List, NamedTuple
 
 import pytest
 
-from arch import build, suite
+from arch import build, packages, servers, suite
 from arch.architectures import ARCHITECTURES
 from oracle import Server
 
@@ -41,6 +41,30 @@ def test_programs_of_one_architecture_on_a_server_of_another(matrix: Matrix, cli
     cases = [result for result in matrix.results if (result.client, result.server) == (client, server)]
     assert len(cases) >= 20
     assert [case.case for case in cases if not case.passed and not case.reason] == [], "\n".join(matrix.said)
+
+
+def test_golden_messages_in_a_big_endian_python() -> None:
+    architecture = ARCHITECTURES["s390x"]
+    try:
+        python = packages.prepare(architecture) / packages.PYTHON_OF["s390x"]
+    except packages.Unavailable as unavailable:
+        pytest.skip(str(unavailable))
+    if architecture.missing():
+        pytest.skip(str(architecture.missing()))
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [*architecture.emulator, str(python), str(here / "golden.py"), str(here / "vectors" / "messages.hex")],
+        env={
+            **os.environ,
+            "PYTHONHOME": str(architecture.packages / "usr"),
+            "PYTHONPATH": str(servers.pure_packages()),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.stderr, done.stdout[:4]) == ("", "big ")
 
 
 @pytest.fixture(scope="module")
