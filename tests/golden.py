@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""python golden.py FILE: each golden message, read by construct and by the codec derived from it, is built again as it was."""
+"""python golden.py FILE: each golden message, read by construct and by its codec, is built again as it was."""
 
 import sys
 

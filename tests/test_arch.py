@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A part of `make test-arch`: 32-bit and 64-bit, little- and big-endian clients and servers, and inode numbers past 32 bits."""
+"""A part of `make test-arch`: 32 and 64 bits, both byte orders, both ways; and inode numbers past 32 bits."""
 
 from __future__ import annotations
 

@@ -56,7 +56,8 @@ def old_server(request: pytest.FixtureRequest) -> Iterator[Server]:
     "line",
     [
         "md5sum {box}/text {box}/bin {box}/empty; tail -c 10 {box}/bin | od -c; wc -c < {box}/lines",
-        "ls -lAn --time-style=full-iso {box} {box}/many; stat -c '%n %i %f %h %s %b %X %Y %Z' {box}/link {box}/fifo {box}/sparse",
+        "ls -lAn --time-style=full-iso {box} {box}/many; "
+        "stat -c '%n %i %f %h %s %b %X %Y %Z' {box}/link {box}/fifo {box}/sparse",
         "find {box} -printf '%p %y %s %m %n %T@\\n' | sort; readlink {box}/link; cat {box}/missing {box}/loop",
         "head -c 5 {box}/sparse | od -c; dd if={box}/sparse bs=1M skip=3072 count=1 status=none | head -c 6; "
         "cd {box}/sub/deep && ls -a",

@@ -75,9 +75,7 @@ class Server:
             environment["PYTHONPATH"] = str(fast_packages(name) if "fast" in kind else pure_packages())
         command += ["-m", "remotec", "serve", "--listen", self.address, *(options or [])]
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(
-                command, env=environment, stdout=subprocess.PIPE, stderr=log, cwd=folder
-            )
+            self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, cwd=folder)
         assert self.process.stdout is not None
         os.set_blocking(self.process.stdout.fileno(), False)
         printed = b""

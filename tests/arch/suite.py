@@ -93,9 +93,9 @@ with open(tree + "/big", "rb") as big:
 """
 
 
-# Where qemu lets a 32-bit program see this 64-bit kernel, and not what a 32-bit one gives: positions in directories have 64
-# bits (EOVERFLOW, or the end after seekdir), and files past 2 GiB can be opened without O_LARGEFILE.  These must give what an
-# i386 program gives here.
+# Where qemu lets a 32-bit program see this 64-bit kernel, and not what a 32-bit one gives: positions in directories have
+# 64 bits (EOVERFLOW, or the end after seekdir), and files past 2 GiB can be opened without O_LARGEFILE.  These must
+# give what an i386 program gives here.
 UNLIKE_32_BIT = ("directories", "small")
 
 
@@ -208,7 +208,9 @@ def try_all(
     only: str = "",
     so_far: "Callable[[List[Result], Dict[str, str]], None]" = lambda results, absent: None,
 ) -> "Tuple[List[Result], Dict[str, str]]":
-    """Every client against every server; the results, and why some could not be had.  `so_far` is told after each pair."""
+    """Every client against every server; the results, and why some could not be had.
+
+    `so_far` is told after each pair."""
     absent: Dict[str, str] = {}
     results: List[Result] = []
     with tempfile.TemporaryDirectory(prefix="remotec-arch-") as name, ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -328,14 +330,14 @@ OTHER_SYSTEMS = """
 
 Tested by tests/test_old_systems.py, on every `make test`.
 
-- libremotec.so asks glibc (x86_64, arm64) for no symbol newer than 2.17. To carry one that was built with glibc 2.34 or newer to
-  an older system, build with `LDFLAGS=-Wl,--no-as-needed,-l:libdl.so.2`: `dlsym` was in a library of its own there.
-  remotec-run isn't carried so: `__libc_start_main`, `pthread_create`, `sem_*` and `stat` are of 2.33 and 2.34.
-- libremotec.so builds with musl (`musl-gcc`, with the kernel's headers after musl's own) and gives musl's programs the same
-  answers, but: a stream (`fopen`) of a file too large to be fetched whole (`ENOSYS`), and what musl answers by itself
-  (`_PC_LINK_MAX`).
-- The server serves, in both modes, where the kernel has no `openat2`, `statx`, `cachestat` and `RWF_NOWAIT`; birth times are
-  then unknown. `--root` needs `openat2` (Linux 5.6), and says so.""".splitlines()
+- libremotec.so asks glibc (x86_64, arm64) for no symbol newer than 2.17. To carry one that was built with glibc 2.34 or
+  newer to an older system, build with `LDFLAGS=-Wl,--no-as-needed,-l:libdl.so.2`: `dlsym` was in a library of its own
+  there. remotec-run isn't carried so: `__libc_start_main`, `pthread_create`, `sem_*` and `stat` are of 2.33 and 2.34.
+- libremotec.so builds with musl (`musl-gcc`, with the kernel's headers after musl's own) and gives musl's programs the
+  same answers, but: a stream (`fopen`) of a file too large to be fetched whole (`ENOSYS`), and what musl answers by
+  itself (`_PC_LINK_MAX`).
+- The server serves, in both modes, where the kernel has no `openat2`, `statx`, `cachestat` and `RWF_NOWAIT`; birth
+  times are then unknown. `--root` needs `openat2` (Linux 5.6), and says so.""".splitlines()
 
 
 def main() -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""python wide.py PYTHON -m remotec serve …: a pure server that adds 2**40 to every inode number, as large file systems have."""
+"""python wide.py PYTHON -m remotec serve …: that server, with 2**40 added to every inode number."""
 
 import sys
 from typing import Any, Tuple
