@@ -23,7 +23,7 @@ cdef class Link:
     cdef uint8_t *input
     cdef uint8_t *output
     cdef size_t input_size, input_start, input_end, output_size, output_start, output_end
-    cdef bint reading, writing, last, file_owned
+    cdef bint reading, writing, last, file_owned, busy
     cdef uint64_t requests, bytes_sent
 
     cdef int receive(self) noexcept nogil
@@ -40,6 +40,7 @@ cdef class Link:
     cdef work(self)
     cdef bint one_frame(self) except -1
     cdef account(self)
-    cdef bint read_later(self) except -1
+    cdef look_for_cancel(self)
+    cdef push(self)
     cdef wait_for_room(self)
-    cdef resume(self)
+    cdef go_on(self)

@@ -17,8 +17,9 @@ import logging
 import os
 
 from . import protocol
+from .mounts import SLOW
 from .operations import fail
-from .session import Connection, error_frame, frame
+from .session import Connection
 
 from .wire cimport *
 
@@ -104,6 +105,26 @@ cdef extern from *:
         return got;
     }
 
+    #ifndef SYS_openat2
+    #define SYS_openat2 437
+    #endif
+
+    /* The mount where a path leads, or -errno: without waiting for any file system. */
+    static inline int64_t mount_of(int dirfd, const char *path, int flags, uint64_t resolve)
+    {
+        struct { uint64_t flags, mode, resolve; } how = { (unsigned)flags | O_PATH | O_CLOEXEC, 0, resolve | 0x20 };
+        struct statx st;
+        uint64_t mount;
+        int fd = (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how), failed;
+
+        if (fd < 0)
+            return -errno;
+        failed = statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0x1000, &st) ? errno : 0;
+        close(fd);
+        memcpy(&mount, (uint8_t *)&st + 0x90, 8);
+        return failed ? -failed : (int64_t)mount;
+    }
+
     static inline int64_t size_of(int fd)
     {
         struct stat st;
@@ -150,6 +171,16 @@ cdef extern from *:
     ssize_t read_cached(int fd, void *to, size_t count, int64_t offset) nogil
     int is_cached(int fd, uint64_t offset, uint64_t length) nogil
     int64_t size_of(int fd) nogil
+    int64_t mount_of(int dirfd, const char *path, int flags, uint64_t resolve) nogil
+
+
+def look(int dirfd, bytes path, int flags, uint64_t resolve):
+    """operations.look."""
+    cdef int64_t mount = mount_of(dirfd, path, flags, resolve)
+    if mount < 0:
+        raise fail(-mount)
+    return mount
+
 
 cdef enum:
     FIRST_INPUT = 4096         # bytes; grows to the largest request, shrinks back when it is empty
@@ -164,7 +195,6 @@ cdef enum:
     PYTHON = 1    # the frame at input_start is for session.py
     BLOCKED = 2   # the socket takes no more
     GONE = -1     # close it
-    SLOW = 3      # the PREAD at input_start would wait for a disk
 
 
 cdef inline uint8_t *put_header(uint8_t *at, uint32_t length, uint16_t operation, uint32_t request_id) noexcept nogil:
@@ -226,7 +256,7 @@ cdef class HandleTable:
             self.handles.append(None)
         self.handles[slot] = handle
         self.fds[slot] = handle.fd
-        self.readable[slot] = handle.kind == RC_KIND_POSITIONED and handle.flags & 3 != 1
+        self.readable[slot] = handle.kind == RC_KIND_POSITIONED and handle.flags & 3 != 1 and handle.speed != SLOW
         return slot | (<uint64_t>self.generations[slot] << 32)
 
     def get(self, number):
@@ -268,7 +298,9 @@ cdef class Link:
         self.loop = host.loop
         self.stream = stream
         self.fd = stream.fileno()
-        self.connection = Connection(host.server, self.send, host.waiters.wait, allowed)
+        self.connection = Connection(
+            host.server, self.send, host.waiters.wait, allowed, host.workers.run, self.resume
+        )
         self.tail = bytearray()
         self.reading = True
         self.loop.add_reader(self.fd, self.on_readable)
@@ -386,7 +418,7 @@ cdef class Link:
                 result = self.fstat(at + RC_HEADER_SIZE, request_id)
             else:
                 return PYTHON
-            if result == PYTHON or result == SLOW or result == GONE:
+            if result == PYTHON or result == GONE:
                 return result
             self.requests += 1
             self.input_start += RC_HEADER_SIZE + length
@@ -415,7 +447,7 @@ cdef class Link:
             return GONE
         got = read_cached(fd, at + RC_HEADER_SIZE + 4, count, offset)
         if got < 0:
-            return SLOW
+            return PYTHON
         put32(put_header(at, 4 + <uint32_t>got, RC_OP_PREAD, request_id), <uint32_t>got)
         self.output_end += RC_HEADER_SIZE + 4 + got
         self.bytes_sent += got
@@ -430,7 +462,7 @@ cdef class Link:
         if left < count:
             count = <uint32_t>left
         if count and not is_cached(fd, offset, count):
-            return SLOW
+            return PYTHON
         at = self.reserve(RC_HEADER_SIZE + 4)
         if not at:
             return GONE
@@ -466,7 +498,7 @@ cdef class Link:
             result = self.receive()
         while result == MORE and self.fd >= 0:
             self.work()
-            if self.fd < 0 or not self.reading or self.pending():
+            if self.fd < 0 or not self.reading or self.pending() or self.busy:
                 return
             with nogil:
                 tries = self.spins
@@ -481,16 +513,15 @@ cdef class Link:
     cdef work(self):
         """Everything that the input has now."""
         cdef int result
-        while self.fd >= 0:
+        if self.busy:
+            self.look_for_cancel()
+        while self.fd >= 0 and not self.busy:
             with nogil:
                 result = self.process()
                 if result == MORE and self.output_end > self.output_start:
                     result = self.flush()
             if result == PYTHON:
                 if not self.one_frame():
-                    return
-            elif result == SLOW:
-                if self.read_later():
                     return
             elif result == BLOCKED:
                 return self.wait_for_room()
@@ -523,53 +554,27 @@ cdef class Link:
             return False
         if self.table is None and self.connection.session is not None:
             self.table = self.connection.session.handles
+        self.busy = self.connection.busy is not None
         self.send(reply)
-        return self.fd >= 0 and not self.pending()
+        if self.busy:
+            if self.fd >= 0 and not self.writing:
+                self.push()  # the replies before it
+            self.look_for_cancel()
+        return self.fd >= 0 and not self.writing
+
+    cdef look_for_cancel(self):
+        """While a thread works for this connection: all else waits, as much as the input holds."""
+        cdef char *at = <char *>self.input + self.input_start
+        self.connection.cancels(PyBytes_FromStringAndSize(at, self.input_end - self.input_start))
+        self.busy = self.connection.busy is not None
+        if self.busy and self.reading and self.input_end - self.input_start == RC_HEADER_SIZE + RC_LIMIT_MAX_REQUEST:
+            self.reading = False
+            self.loop.remove_reader(self.fd)
 
     cdef account(self):
         self.host.server.requests += self.requests
         self.host.server.bytes += self.bytes_sent
         self.requests = self.bytes_sent = 0
-
-    cdef bint read_later(self) except -1:
-        """The PREAD at the front would wait for a disk: a worker does it; false: there is an error reply already."""
-        cdef uint8_t *at = self.input + self.input_start
-        cdef uint32_t request_id = get32(at + 8)
-        cdef const uint8_t *request = at + RC_HEADER_SIZE
-        count = min(get32(request + RC_PREAD_REQUEST_count), <uint32_t>RC_LIMIT_MAX_DATA)
-        offset = <int64_t>get64(request + RC_PREAD_REQUEST_offset)
-        file = self.table.descriptor(get64(request + RC_PREAD_REQUEST_handle))
-        self.input_start += RC_HEADER_SIZE + RC_PREAD_REQUEST_SIZE
-        try:
-            fd = os.dup(file)
-        except OSError as error:
-            self.send(error_frame(RC_OP_PREAD, request_id, error.errno))
-            return self.pending()
-
-        def read():
-            try:
-                return os.pread(fd, count, offset)
-            finally:
-                os.close(fd)
-
-        def done(future):
-            try:
-                data = future.result()
-                self.host.server.bytes += len(data)
-                reply = frame(RC_OP_PREAD, request_id, len(data).to_bytes(4, "big") + data)
-            except OSError as error:
-                reply = error_frame(RC_OP_PREAD, request_id, error.errno)
-            self.send(reply)
-            if self.fd >= 0 and not self.pending():
-                self.reading = True
-                self.loop.add_reader(self.fd, self.on_readable)
-                self.resume()
-
-        # No further request of this connection until then: bounded memory, and one such read per connection.
-        self.reading = False
-        self.loop.remove_reader(self.fd)
-        self.loop.run_in_executor(None, read).add_done_callback(done)
-        return True
 
     cdef wait_for_room(self):
         if self.file >= 0 and not self.file_owned:  # another connection may close the handle meanwhile
@@ -602,20 +607,26 @@ cdef class Link:
         self.loop.remove_writer(self.fd)
         if self.last:
             return self.close()
-        self.reading = True
-        self.loop.add_reader(self.fd, self.on_readable)
-        self.resume()
+        self.go_on()
 
-    cdef resume(self):
-        """Requests may have come in before the connection was paused."""
+    cdef go_on(self):
+        """Reads again, after what had come before the connection was paused."""
+        if not self.reading:
+            self.reading = True
+            self.loop.add_reader(self.fd, self.on_readable)
         if self.input_end > self.input_start:
             self.work()
+
+    def resume(self):
+        """The connection isn't busy any more."""
+        self.busy = False
+        if self.fd >= 0 and not self.pending() and not self.last:
+            self.go_on()
 
     def send(self, data):
         """Sends a whole reply after those before it."""
         cdef uint8_t *at
         cdef const uint8_t *bytes_at
-        cdef int result
         cdef size_t count = len(data)
         if self.fd < 0 or not count:
             return
@@ -628,6 +639,11 @@ cdef class Link:
         bytes_at = data
         memcpy(at, bytes_at, count)
         self.output_end += count
+        self.push()
+
+    cdef push(self):
+        """Sends what there is; when the socket takes no more, the rest waits."""
+        cdef int result
         with nogil:
             result = self.flush()
         if result == BLOCKED:

@@ -2,8 +2,10 @@
 """One short function per operation: the only Python that touches the served files.
 
 A handler takes (session, request) and returns the reply's fields as a tuple; it raises OSError, which session.py turns
-into an errno name.  Handlers never block for long: what may (a fifo's reader, a poll) returns a `Waiting`, which the
-server completes when its descriptor is ready.  Everything here acts as on a file system that is mounted read-only.
+into an errno name.  What may have to wait doesn't: for a descriptor to be ready (a fifo's reader, a poll) it returns a
+`Waiting`, for a disk a `Blocking`.  Which requests as a whole may block, `may_block` says beforehand: those are handled
+in a thread, so a handler changes nothing of its session's but in the `Then` that it returns.  Everything here acts as
+on a file system that is mounted read-only.
 """
 
 import ctypes
@@ -15,16 +17,22 @@ import select
 import stat as stat_bits
 import struct
 import sys
+import threading
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from . import protocol
+from .mounts import DISK, MEMORY, SLOW
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = protocol.AT_FLAGS["AT_EMPTY_PATH"]
 AT_SYMLINK_NOFOLLOW = protocol.AT_FLAGS["AT_SYMLINK_NOFOLLOW"]
 AT_EACCESS = protocol.AT_FLAGS["AT_EACCESS"]
-RESOLVE_BENEATH, RESOLVE_IN_ROOT = (protocol.RESOLVE[name] for name in ("RESOLVE_BENEATH", "RESOLVE_IN_ROOT"))
+RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_CACHED = (
+    protocol.RESOLVE[name] for name in ("RESOLVE_BENEATH", "RESOLVE_IN_ROOT", "RESOLVE_CACHED")
+)
 ALL_STAT = 0x1FFF  # STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID
+MOUNT_INDEX = [field.name for field in protocol.Stat.subcons].index("mnt_id")
+_AT_STATX_DONT_SYNC, _STATX_MNT_ID = 0x4000, 0x1000
 O_PATH = getattr(os, "O_PATH", 0o10000000)
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -96,13 +104,47 @@ def _translate(bits: int, pairs: "List[Tuple[int, int]]") -> int:
 class Handle:
     """An open file description of the server's, held for a client."""
 
-    __slots__ = ("fd", "kind", "flags", "owner")
+    __slots__ = ("fd", "kind", "flags", "owner", "mount", "speed", "made_up", "lock", "_users", "_closing")
 
-    def __init__(self, fd: int, kind: int, flags: int, owner: Optional[int]) -> None:
+    def __init__(
+        self,
+        fd: int,
+        kind: int,
+        flags: int,
+        owner: Optional[int],
+        mount: int = 0,
+        speed: int = MEMORY,
+        made_up: bool = False,
+    ) -> None:
         self.fd = fd
         self.kind = kind
         self.flags = flags  # the protocol's, as the program opened it
         self.owner = owner  # the client that alone has it; None: the session
+        self.mount = mount  # its id
+        self.speed = speed  # mounts.MEMORY, DISK or SLOW
+        self.made_up = made_up  # a regular file whose content somebody computes while it is read
+        self.lock = threading.Lock()  # held where the descriptor's own position is borrowed
+        self._users = 0
+        self._closing = -1
+
+    def hold(self) -> None:
+        """Keeps the descriptor from being closed, and its number from being another file's, until `release`."""
+        self._users += 1
+
+    def release(self) -> int:
+        """The descriptor, if it is to be closed now; else -1."""
+        self._users -= 1
+        fd = -1 if self._users else self._closing
+        if not self._users:
+            self._closing = -1
+        return fd
+
+    def close(self) -> int:
+        """As release: while somebody holds it, it stays open for them."""
+        fd, self.fd = self.fd, -1  # who still waits to read it must not read what gets its number next
+        if self._users:
+            self._closing, fd = fd, -1
+        return fd
 
     @property
     def nonblocking(self) -> bool:
@@ -127,6 +169,20 @@ class Waiting(NamedTuple):
     timeout_ms: int
     finish: "Callable[[int], Any]"
     give_up: "Callable[[], object]" = lambda: None
+
+
+class Blocking(NamedTuple):
+    """A reply that has to wait for a file system: a thread calls `act`, which gives it."""
+
+    mount: int
+    act: "Callable[[], Any]"
+
+
+class Then(NamedTuple):
+    """The end of a reply that changes the session: `finish` gives it; where it won't be called, `give_up` is."""
+
+    finish: "Callable[[], Any]"
+    give_up: "Callable[[], object]"
 
 
 class Bytes(NamedTuple):
@@ -166,6 +222,25 @@ def check_path(path: bytes) -> None:
         raise fail(errno.EINVAL)
     if len(path) >= protocol.LIMITS["MAX_PATH"]:
         raise fail(errno.ENAMETOOLONG)
+
+
+def look(dirfd: int, path: bytes, flags: int, resolve: int) -> int:
+    """The id of the mount where the path leads, without waiting for any file system.
+
+    OSError: EAGAIN, if it takes waiting to know; else what looking it up at once gives."""
+    fd = openat2(dirfd, path, flags | O_PATH, 0, resolve | RESOLVE_CACHED)
+    try:
+        return status(fd, b"", AT_EMPTY_PATH | _AT_STATX_DONT_SYNC, _STATX_MNT_ID)[MOUNT_INDEX]
+    finally:
+        os.close(fd)
+
+
+def _can_look() -> bool:
+    """Linux 5.12 and later, where no filter forbids it."""
+    try:
+        return bool(look(AT_FDCWD, b"/", 0, 0))
+    except OSError:
+        return False
 
 
 class Located:
@@ -250,6 +325,9 @@ def status(dirfd: int, path: bytes, flags: int, mask: int) -> Tuple[int, ...]:
     return _from_os_stat(
         os.stat(path, dir_fd=None if dirfd == AT_FDCWD else dirfd, follow_symlinks=not flags & AT_SYMLINK_NOFOLLOW)
     )
+
+
+CAN_LOOK = _can_look()
 
 
 def stat(session: Any, request: Any) -> Tuple:
@@ -346,7 +424,7 @@ def _refuse_change(dirfd: int, path: bytes, wire: int, resolve: int) -> int:
 def open(session: Any, request: Any) -> Any:
     if request.directory and not request.path:
         return _reopen(session, request)
-    dirfd, path, resolve = _starting_point(session, request)
+    dirfd, path, resolve = _starting_point(session, request.directory, request.path, request.resolve)
     flags = _refuse_change(dirfd, path, request.flags, resolve) | os.O_CLOEXEC
     if flags & O_PATH:  # openat2, unlike open, doesn't take what then means nothing
         flags &= O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -357,17 +435,15 @@ def open(session: Any, request: Any) -> Any:
     return _opened(session, request, os.open(path, flags, dir_fd=None if dirfd == AT_FDCWD else dirfd))
 
 
-def _starting_point(session: Any, request: Any) -> Tuple[int, bytes, int]:
-    """dirfd, path and how to resolve it, for an OPEN."""
+def _starting_point(session: Any, directory: int, path: bytes, resolve: int) -> Tuple[int, bytes, int]:
+    """dirfd, path and how to resolve it, as openat2 takes them."""
     if session.root_fd is None:
-        at = Located(session, request.directory, request.path, 0)
-        return at.dirfd, at.path, request.resolve
-    check_path(request.path)
-    if request.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT):  # kept below a directory that is below the root
-        directory = session.handles.get(request.directory).fd if request.directory else session.root_fd
-        return directory, request.path, request.resolve
-    inside = session.inside_root(request.directory, request.path)
-    return session.root_fd, inside, request.resolve | RESOLVE_IN_ROOT
+        at = Located(session, directory, path, 0)
+        return at.dirfd, at.path, resolve
+    check_path(path)
+    if resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT):  # kept below a directory that is below the root
+        return session.handles.get(directory).fd if directory else session.root_fd, path, resolve
+    return session.root_fd, session.inside_root(directory, path), resolve | RESOLVE_IN_ROOT
 
 
 def _reopen(session: Any, request: Any) -> Any:
@@ -387,35 +463,47 @@ def _opened(session: Any, request: Any, fd: int) -> Any:
         if kind == protocol.HANDLE_KINDS["KIND_POSITIONED"]:
             os.set_blocking(fd, True)
         if stat_bits.S_ISFIFO(st[7]) and not host & (os.O_NONBLOCK | O_PATH):
-            issue = functools.partial(_issued, session, request, fd, kind, st)
-            return Waiting(fd, select.POLLIN, -1, lambda _events: issue(), functools.partial(os.close, fd))
+            give_up = functools.partial(os.close, fd)
+            return Waiting(fd, select.POLLIN, -1, lambda _: _issue(session, request, fd, kind, st, b""), give_up)
+        data = b""
+        if kind == protocol.HANDLE_KINDS["KIND_POSITIONED"] and not request.flags & 3:
+            most = min(request.prefetch, protocol.LIMITS["MAX_PREFETCH"])
+            if 0 < st[protocol.STAT_SIZE_INDEX] <= most:
+                speed = session.server.mounts.speed(st[MOUNT_INDEX])
+                data = read_at_once(fd, st[protocol.STAT_SIZE_INDEX], 0, speed) or b""
     except BaseException:
         os.close(fd)
         raise
-    return _issued(session, request, fd, kind, st)
+    return Then(lambda: _issue(session, request, fd, kind, st, data), functools.partial(os.close, fd))
 
 
-def _prefetched(fd: int, size: int, most: int) -> bytes:
-    """The whole file where it's no longer than `most` bytes and in memory; else nothing."""
-    if not 0 < size <= min(most, protocol.LIMITS["MAX_PREFETCH"]):
-        return b""
-    buffer = bytearray(size)
+def read_at_once(fd: int, count: int, offset: int, speed: int) -> Optional[bytes]:
+    """What pread gives; None where a disk would have to be waited for.  Where that can't be known, it is."""
+    buffer = bytearray(count)
     try:
-        got = os.preadv(fd, [buffer], 0, os.RWF_NOWAIT)
+        got = os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
+        if got < count and offset + got < os.fstat(fd).st_size:
+            return None
+    except BlockingIOError:
+        return None
     except OSError as error:
-        # tmpfs has no RWF_NOWAIT, and nothing to wait for.
-        got = os.preadv(fd, [buffer], 0) if error.errno == errno.EOPNOTSUPP else 0
-    return bytes(buffer[:got])
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        if speed == DISK:
+            return None
+        got = os.preadv(fd, [buffer], offset)
+    del buffer[got:]
+    return bytes(buffer)
 
 
-def _issued(session: Any, request: Any, fd: int, kind: int, st: Tuple[int, ...]) -> Tuple:
-    data = b""
+def _issue(session: Any, request: Any, fd: int, kind: int, st: Tuple[int, ...], data: bytes) -> Tuple:
+    mount = st[MOUNT_INDEX]
+    made_up = kind == protocol.HANDLE_KINDS["KIND_STREAM"] and stat_bits.S_ISREG(st[7])
+    handle = Handle(fd, kind, request.flags, session.client, mount, session.server.mounts.speed(mount), made_up)
     try:
-        if kind == protocol.HANDLE_KINDS["KIND_POSITIONED"] and not request.flags & 3:
-            data = _prefetched(fd, st[protocol.STAT_SIZE_INDEX], request.prefetch)
-        number = session.add_handle(Handle(fd, kind, request.flags, session.client))
+        number = session.add_handle(handle)
     except BaseException:
-        os.close(fd)
+        session.server.discard(handle)
         raise
     return (number, kind, st, data)
 
@@ -449,7 +537,13 @@ def _readable(session: Any, number: int) -> Handle:
 
 def pread(session: Any, request: Any) -> Any:
     handle = _readable(session, request.handle)
-    return Bytes(os.pread(handle.fd, min(request.count, protocol.LIMITS["MAX_DATA"]), request.offset))
+    count = min(request.count, protocol.LIMITS["MAX_DATA"])
+    if handle.kind == protocol.HANDLE_KINDS["KIND_POSITIONED"] and handle.speed != SLOW and request.offset >= 0:
+        data = read_at_once(handle.fd, count, request.offset, handle.speed)
+        if data is None:
+            return Blocking(handle.mount, lambda: Bytes(os.pread(handle.fd, count, request.offset)))
+        return Bytes(data)
+    return Bytes(os.pread(handle.fd, count, request.offset))
 
 
 def read(session: Any, request: Any) -> Any:
@@ -489,15 +583,20 @@ def advise(session: Any, request: Any) -> Tuple:
 
 def extents(session: Any, request: Any) -> Tuple:
     handle = session.handles.get(request.handle)
-    end, at = request.offset + request.length, request.offset
-    found: List[Tuple[int, int]] = []
+    end = request.offset + request.length
     if request.offset < 0 or request.length < 0:
         raise fail(errno.EINVAL)
-    keep = os.lseek(handle.fd, 0, os.SEEK_CUR)
+    with handle.lock:
+        return (_extents(handle.fd, request.offset, end, min(request.count, 255)),)
+
+
+def _extents(fd: int, at: int, end: int, most: int) -> List[Tuple[int, int]]:
+    found: List[Tuple[int, int]] = []
+    keep = os.lseek(fd, 0, os.SEEK_CUR)
     try:
-        while at < end and len(found) < min(request.count, 255):
-            start = os.lseek(handle.fd, at, os.SEEK_DATA)
-            stop = os.lseek(handle.fd, start, os.SEEK_HOLE)
+        while at < end and len(found) < most:
+            start = os.lseek(fd, at, os.SEEK_DATA)
+            stop = os.lseek(fd, start, os.SEEK_HOLE)
             if start >= end:
                 break
             found.append((start, min(stop, end) - start))
@@ -506,8 +605,8 @@ def extents(session: Any, request: Any) -> Tuple:
         if error.errno != errno.ENXIO:  # no data after `at`
             raise
     finally:
-        os.lseek(handle.fd, keep, os.SEEK_SET)
-    return (found,)
+        os.lseek(fd, keep, os.SEEK_SET)
+    return found
 
 
 # ------------------------------------------------------------------------------------------------ directories
@@ -522,21 +621,26 @@ def readdir(session: Any, request: Any) -> Tuple:
         raise fail(errno.EBADF)
     if handle.kind != protocol.HANDLE_KINDS["KIND_DIRECTORY"]:
         raise fail(errno.ENOTDIR)
-    os.lseek(handle.fd, request.offset, os.SEEK_SET)
+    with handle.lock:
+        return _entries(handle.fd, request.offset, min(request.count, 1000), request.mask)
+
+
+def _entries(fd: int, offset: int, most: int, mask: int) -> Tuple:
+    os.lseek(fd, offset, os.SEEK_SET)
     buffer = ctypes.create_string_buffer(_DIRENT_BYTES)
     entries: List[Tuple] = []
-    size, most = 0, min(request.count, 1000)
+    size = 0
     assert _getdents64
     while len(entries) < most and size < protocol.LIMITS["MAX_DATA"] // 2:
-        got = _checked(_getdents64(handle.fd, buffer, _DIRENT_BYTES))
+        got = _checked(_getdents64(fd, buffer, _DIRENT_BYTES))
         if not got:
             return (1, entries)
         raw, at = buffer.raw, 0
         while at < got and len(entries) < most:
             ino, offset, length, kind = _DIRENT.unpack_from(raw, at)
             name = raw[at + 19 : raw.index(b"\0", at + 19)]
-            attributes = _attributes(handle.fd, name, request.mask)
-            flags = _NO_XATTRS if attributes and _without_xattrs(handle.fd, name) else 0
+            attributes = _attributes(fd, name, mask)
+            flags = _NO_XATTRS if attributes and _without_xattrs(fd, name) else 0
             entries.append((ino, offset, kind, flags, name, attributes))
             size += len(name) + len(attributes) + 32
             at += length
@@ -730,6 +834,9 @@ def lock(session: Any, request: Any) -> Tuple:
 # ------------------------------------------------------------------------------------------- waiting, watching
 
 
+_READY = select.POLLIN | select.POLLOUT | select.POLLRDNORM | select.POLLWRNORM
+
+
 def poll(session: Any, request: Any) -> Any:
     handle = session.handles.get(request.handle)
     events = _translate(request.events, _POLL)
@@ -738,6 +845,8 @@ def poll(session: Any, request: Any) -> Any:
     def finish(got: int) -> Tuple:
         return (_translate(got, back),)
 
+    if handle.kind == protocol.HANDLE_KINDS["KIND_POSITIONED"]:  # always ready; FUSE would be asked, and may be stuck
+        return finish(events & _READY)
     poller = select.poll()
     poller.register(handle.fd, events)
     now = poller.poll(0)
@@ -800,6 +909,71 @@ def _read_events(session: Any, handle: Handle, count: int) -> Any:
         return Bytes(b"".join(out))
 
     return finish(0)
+
+
+# ------------------------------------------------------------------------------------- which requests may block
+
+_NEVER = {
+    operation.code
+    for operation in (
+        protocol.PING, protocol.CLOSE, protocol.SHARE, protocol.SET_FLAGS, protocol.POLL, protocol.WATCH_OPEN,
+        protocol.WATCH_REMOVE, protocol.STATUS,
+    )  # fmt: skip
+}
+_LONG = {protocol.READDIR.code, protocol.EXTENTS.code}  # of many steps each
+_OPEN_NOFOLLOW = protocol.OPEN_FLAGS["O_NOFOLLOW"] | protocol.OPEN_FLAGS["O_EXCL"]
+
+
+def may_block(session: Any, code: int, request: Any) -> Optional[int]:
+    """The id of the mount that a request may have to wait for; None if it won't, so that the loop can handle it.
+
+    It answers at once itself, and by the state of this moment: who puts a stuck file system where a path led an
+    instant ago can make the server wait."""
+    if code in _NEVER:
+        return None
+    path = getattr(request, "path", None)
+    try:
+        if path:
+            return _mount_ahead(session, code, request)
+        handle = session.handles.get(request.handle if path is None else request.directory)
+    except OSError:
+        return None  # the handler will say so
+    own_position = handle.made_up or handle.kind == protocol.HANDLE_KINDS["KIND_POSITIONED"]
+    if handle.speed == SLOW or code in _LONG or (code == protocol.READ.code and own_position):
+        return int(handle.mount)
+    return None
+
+
+def _mount_ahead(session: Any, code: int, request: Any) -> Optional[int]:
+    """The mount that looking up the request's path may have to wait for; None: all of that is in memory."""
+    mounts, look = session.server.mounts, session.server.look
+    if not CAN_LOOK:
+        return 0 if mounts.speed(0) == SLOW else None
+    resolve = 0
+    if code == protocol.OPEN.code:
+        nofollow, resolve = request.flags & _OPEN_NOFOLLOW, request.resolve
+    elif code == protocol.WATCH_ADD.code:
+        nofollow = request.mask & _IN_DONT_FOLLOW
+    else:
+        nofollow = code == protocol.READLINK.code or request.flags & AT_SYMLINK_NOFOLLOW
+    dirfd, path, resolve = _starting_point(session, request.directory, request.path, resolve)
+    try:
+        mount = look(dirfd, path, os.O_NOFOLLOW if nofollow else 0, resolve)
+        return mount if mounts.speed(mount) == SLOW else None
+    except BlockingIOError:
+        pass
+    # What of it is in memory ends on the mount that must be asked.
+    mount = session.handles.get(request.directory).mount if request.directory else 0
+    ends = [at for at, byte in enumerate(path) if byte == 0x2F]
+    first, last = 0, len(ends)
+    while first < last:
+        middle = (first + last) // 2
+        try:
+            mount = look(dirfd, path[: ends[middle]] or b"/", 0, resolve)
+            first = middle + 1
+        except OSError:
+            last = middle
+    return int(mount)
 
 
 # ------------------------------------------------------------------------------------------------------ others

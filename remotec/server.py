@@ -19,8 +19,10 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional
 
 from . import protocol, version
-from .operations import Waiting
-from .session import Connection, HandleTable, Server, Session
+from .mounts import SLOW
+from .operations import Handle, Waiting, look
+from .session import HEADER_SIZE, Connection, HandleTable, Server, Session
+from .workers import Workers
 
 log = logging.getLogger("remotec.server")
 
@@ -28,6 +30,7 @@ CLIENT_GRACE_S = 5.0  # a process whose last connection broke may come back befo
 HELLO_TIMEOUT_S = 10.0
 OUTPUT_LIMIT = 8 * 1024 * 1024  # bytes waiting for one client: beyond, its requests are not read
 RECEIVE_SIZE = 64 * 1024
+BACKLOG = HEADER_SIZE + protocol.LIMITS["MAX_REQUEST"]  # bytes that may wait behind a busy request
 
 
 class ServeError(Exception):
@@ -213,7 +216,9 @@ class Link:
         self.loop = host.loop
         self.stream = stream
         self.fd = stream.fileno()
-        self.connection = Connection(host.server, self.send, host.waiters.wait, allowed)
+        self.connection = Connection(
+            host.server, self.send, host.waiters.wait, allowed, host.workers.run, self.resume
+        )
         self.output = bytearray()
         self.reading = True
         self.last = False
@@ -231,13 +236,26 @@ class Link:
         self.connection.feed(data)
         self.work()
 
+    def resume(self) -> None:
+        """The connection isn't busy any more."""
+        if not self.reading and not self.last and len(self.output) < OUTPUT_LIMIT and self.fd >= 0:
+            self.reading = True
+            self.loop.add_reader(self.fd, self.on_readable)
+        self.work()
+
     def work(self) -> None:
         """Answers what has come, as long as the client takes the replies."""
+        connection = self.connection
         try:
             while self.fd >= 0 and self.reading:
-                replies = self.connection.replies(RECEIVE_SIZE)
+                connection.cancels(connection.buffer)
+                if connection.busy is not None:
+                    if len(connection.buffer) >= BACKLOG:
+                        self.pause()
+                    return
+                replies = connection.replies(RECEIVE_SIZE)
                 self.send(replies)
-                if len(replies) < RECEIVE_SIZE:
+                if len(replies) < RECEIVE_SIZE and connection.busy is None:
                     return
         except protocol.ProtocolError as error:
             log.info("closing a connection: %s", error)
@@ -304,10 +322,15 @@ class Host:
         self.options = options
         engine = "_fast" if fast else "pure Python"
         self.server = Server(
-            options.root, fast.HandleTable if fast else HandleTable, f"remotec {version()} ({engine})"
+            options.root,
+            fast.HandleTable if fast else HandleTable,
+            f"remotec {version()} ({engine})",
+            fast.look if fast else look,
         )
+        self.server.close_descriptor = self.close_descriptor
         self.link = fast.Link if fast else Link
         self.waiters = Waiters(loop)
+        self.workers = Workers(loop.call_soon_threadsafe)
         self.links: Dict[Any, asyncio.TimerHandle] = {}  # with what closes those that never say HELLO
         self.listeners: List[socket.socket] = []
         self.stopped: "asyncio.Future[None]" = loop.create_future()
@@ -374,6 +397,12 @@ class Host:
             session.close_handles(client)
         if not session.connections and (client is None or not len(session.handles)):
             self.server.forget(session)
+
+    def close_descriptor(self, handle: Handle, fd: int) -> None:
+        if handle.speed == SLOW:  # FUSE and NFS have something to say to a close
+            self.workers.run(handle.mount, lambda: os.close(fd), lambda *_: None)
+        else:
+            os.close(fd)
 
     def stop(self) -> None:
         if not self.stopped.done():

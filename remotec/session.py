@@ -7,13 +7,15 @@ _fast.pyx move the bytes.  This is the one place where an OSError becomes an err
 """
 
 import errno
+import functools
 import logging
 import os
 import struct
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from . import operations, protocol
-from .operations import Bytes, Handle, Waiting, fail
+from .mounts import SLOW, Mounts
+from .operations import Blocking, Bytes, Handle, Then, Waiting, fail
 from .protocol import ProtocolError
 
 log = logging.getLogger("remotec.session")
@@ -96,10 +98,18 @@ class Session:
     def add_handle(self, handle: Handle) -> int:
         return int(self.handles.add(handle))
 
+    def named_by(self, request: Any) -> List[Handle]:
+        """The open handles that a request is about."""
+        found = []
+        for name in ("handle", "directory"):
+            try:
+                found.append(self.handles.get(getattr(request, name)))
+            except (AttributeError, OSError):
+                pass
+        return found
+
     def close_handle(self, number: int) -> None:
-        handle = self.handles.remove(number)
-        os.close(handle.fd)
-        handle.fd = -1  # who still waits to read it must not read what gets its number next
+        self.server.discard(self.handles.remove(number))
 
     def close_handles(self, owner: Optional[int] = None) -> None:
         """Those of one client, or all."""
@@ -126,17 +136,33 @@ class Session:
         return self.server.status(self)
 
 
+def close_at_once(handle: Handle, fd: int) -> None:
+    os.close(fd)
+
+
+def leave_open_if_slow(handle: Handle, fd: int) -> None:
+    if handle.speed != SLOW:
+        os.close(fd)
+
+
 class Server:
     """The sessions of one server; knows nothing of sockets."""
 
     def __init__(
-        self, root: Optional[bytes] = None, table: Callable[[], Any] = HandleTable, name: str = "remotec"
+        self,
+        root: Optional[bytes] = None,
+        table: Callable[[], Any] = HandleTable,
+        name: str = "remotec",
+        look: Callable[[int, bytes, int, int], int] = operations.look,
     ) -> None:
         flags = operations.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
         self.root_fd = None if root is None else os.open(root, flags)
         if self.root_fd is not None:  # ENOSYS now, where the kernel can't confine anything, rather than from every call
             os.close(operations.openat2(self.root_fd, b".", flags, 0, operations.RESOLVE_IN_ROOT))
         self.table = table
+        self.look = look
+        self.mounts = Mounts()
+        self.close_descriptor: Callable[[Handle, int], None] = close_at_once
         self.name = name.encode()
         self.sessions: Dict[bytes, Session] = {}
         self.requests = 0
@@ -154,6 +180,17 @@ class Server:
             del self.sessions[session.identity]
         session.close_handles()
 
+    def discard(self, handle: Handle) -> None:
+        """Closes what no table has any more."""
+        fd = handle.close()
+        if fd >= 0:
+            self.close_descriptor(handle, fd)
+
+    def release(self, handle: Handle) -> None:
+        fd = handle.release()
+        if fd >= 0:
+            self.close_descriptor(handle, fd)
+
     def status(self, session: Session) -> Tuple[int, ...]:
         return (
             len(self.sessions),
@@ -165,8 +202,11 @@ class Server:
         )
 
     def close(self) -> None:
+        """Ends every session.  What a stuck file system could hold up is left to the end of the process."""
+        self.close_descriptor = leave_open_if_slow
         for session in list(self.sessions.values()):
             self.forget(session)
+        self.mounts.close()
         if self.root_fd is not None:
             os.close(self.root_fd)
             self.root_fd = None
@@ -176,7 +216,12 @@ class Connection:
     """One connection's side of the protocol.
 
     `wait(waiting, done)` starts a wait and returns a function that ends it; `done(events)` is called when it is
-    over.  `send(bytes)` takes a late reply.  `allowed`: the peer is our own user, or authentication is off."""
+    over.  `send(bytes)` takes a late reply.  `allowed`: the peer is our own user, or authentication is off.
+    `work(mount, act, done)` has a thread call `act` and then calls done(result, error); it returns what takes that
+    back (False: too late).  None: there are no threads, and `act` is called at once.
+
+    While a thread works for it a connection is `busy`: its further requests wait where they are, but for CANCEL,
+    which `cancels` finds.  `resume()` is called when they can go on."""
 
     def __init__(
         self,
@@ -184,11 +229,17 @@ class Connection:
         send: Callable[[bytes], None],
         wait: "Callable[[Waiting, Callable[[int], None]], Callable[[], object]]",
         allowed: bool = True,
+        work: "Optional[Callable[[int, Callable[[], Any], Callable[[Any, Any], None]], Callable[[], bool]]]" = None,
+        resume: Callable[[], None] = lambda: None,
     ) -> None:
         self.server = server
         self.send = send
         self.wait = wait
         self.allowed = allowed
+        self.work = work
+        self.resume = resume
+        self.busy: Optional[int] = None  # the id of the request that a thread works on
+        self._abandon: Optional[Callable[[], None]] = None
         self.session: Optional[Session] = None
         self.client = 0
         self.buffer = bytearray()
@@ -205,7 +256,7 @@ class Connection:
         buffer = self.buffer
         replies = bytearray()
         try:
-            while len(replies) < enough and len(buffer) >= HEADER_SIZE:
+            while len(replies) < enough and len(buffer) >= HEADER_SIZE and self.busy is None:
                 length, operation, _, request_id, flags = _HEADER.unpack_from(buffer)
                 self.check_length(length)
                 end = HEADER_SIZE + length
@@ -242,15 +293,36 @@ class Connection:
         except ProtocolError as error:
             error.last_words = error_frame(operation, request_id, errno.EPROTO)
             raise
-        self.session.client = self.client
-        reply = self.answer(known, request_id, lambda: handler(self.session, request), bool(flags & _ONE_WAY))
+        session = self.session
+
+        def act() -> Any:
+            return handler(session, request)
+
+        mount = operations.may_block(session, operation, request) if self.work else None
+        first = act if mount is None else functools.partial(Blocking, mount, act)
+        reply = self.answer(known, request_id, first, bool(flags & _ONE_WAY), request)
         return b"" if flags & _ONE_WAY else reply
 
     def answer(
-        self, known: protocol.Operation, request_id: int, act: Callable[[], Any], one_way: bool = False
+        self,
+        known: protocol.Operation,
+        request_id: int,
+        act: Callable[[], Any],
+        one_way: bool = False,
+        request: Any = None,
     ) -> bytes:
         try:
+            assert self.session
+            self.session.client = self.client
             result = act()
+            while isinstance(result, (Then, Blocking)):
+                if isinstance(result, Then):
+                    result = result.finish()
+                elif self.work:
+                    self.start_work(known, request_id, result, one_way, request)
+                    return b""
+                else:
+                    result = result.act()
             if isinstance(result, Waiting):
                 if len(self.waiting) >= protocol.LIMITS["MAX_IN_FLIGHT"] or one_way:
                     result.give_up()
@@ -274,15 +346,77 @@ class Connection:
     def start_waiting(self, known: protocol.Operation, request_id: int, waiting: Waiting) -> None:
         def done(events: int) -> None:
             self.waiting.pop(request_id, None)
-            if self.session is not None:
-                self.session.client = self.client
-                reply = self.answer(known, request_id, lambda: waiting.finish(events))
-                if reply:
-                    self.send(reply)
+            reply = self.answer(known, request_id, lambda: waiting.finish(events))
+            if reply:
+                self.send(reply)
 
         self.waiting[request_id] = (self.wait(waiting, done), waiting, known.code)
 
+    # ------------------------------------------------------------------------------------------ in a thread
+
+    def start_work(
+        self, known: protocol.Operation, request_id: int, job: Blocking, one_way: bool, request: Any
+    ) -> None:
+        """Has a thread do it.  The descriptors that it uses stay open until it has, whoever closes the handles."""
+        assert self.session and self.work
+        work, handles, wanted = self.work, self.session.named_by(request), True
+
+        def act() -> Any:
+            result = job.act()
+            while isinstance(result, Blocking):
+                result = result.act()
+            return result
+
+        def release() -> None:
+            for handle in handles:
+                self.server.release(handle)
+
+        def done(result: Any, error: Any) -> None:
+            def give() -> Any:
+                if error is not None:
+                    raise error
+                return result
+
+            release()
+            if not wanted:
+                if isinstance(result, (Then, Waiting)):
+                    work(job.mount, result.give_up, lambda *_: None)
+                return
+            self.busy = self._abandon = None
+            reply = self.answer(known, request_id, give, one_way)
+            if reply and not one_way:
+                self.send(reply)
+            self.resume()
+
+        def abandon() -> None:
+            nonlocal wanted
+            wanted = False
+            self.busy = self._abandon = None
+            if take_back():
+                release()
+            if not one_way:
+                self.send(error_frame(known.code, request_id, errno.EINTR))
+
+        for handle in handles:
+            handle.hold()
+        self.busy, self._abandon = request_id, abandon
+        take_back = work(job.mount, act, done)
+
+    def cancels(self, waiting: Any) -> None:
+        """Looks for a CANCEL of the busy request among the frames that wait behind it (bytes-like)."""
+        at, size = 0, len(waiting)
+        while self.busy is not None and size - at >= HEADER_SIZE:
+            length, operation, _, _, _ = _HEADER.unpack_from(waiting, at)
+            if length > protocol.LIMITS["MAX_REQUEST"] or size - at - HEADER_SIZE < length:
+                return
+            at += HEADER_SIZE
+            if operation == _CANCEL and length == 4 and _LENGTH.unpack_from(waiting, at)[0] == self.busy:
+                self.cancel(self.busy)  # met again in its turn, it means nothing any more
+            at += length
+
     def cancel(self, request_id: int) -> None:
+        if self._abandon and request_id == self.busy:
+            return self._abandon()
         entry = self.waiting.pop(request_id, None)
         if entry is not None:
             end, waiting, operation = entry
@@ -296,6 +430,9 @@ class Connection:
             end()
             waiting.give_up()
         self.waiting.clear()
+        if self._abandon:
+            self.send = lambda _: None
+            self._abandon()
         if self.session is not None:
             self.session.connections.discard(self)
 

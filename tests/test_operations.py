@@ -17,8 +17,8 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import pytest
 
-from remotec import operations, protocol
-from remotec.operations import ALL_STAT, Bytes, Waiting
+from remotec import mounts, operations, protocol
+from remotec.operations import ALL_STAT, Blocking, Bytes, Then, Waiting
 from remotec.protocol import AT_FLAGS, HANDLE_KINDS, LIMITS, OPEN_FLAGS, RESOLVE, Operation
 from remotec.session import Server, Session
 
@@ -116,7 +116,10 @@ OPENING = {"mode": 0, "resolve": 0, "prefetch": 0}
 def call(session: Session, operation: Operation, **fields: Any) -> Any:
     """The operation's reply, having gone over the wire's layouts both ways."""
     request = operation.request.parse(operation.request.build(**fields))
+    operations.may_block(session, operation.code, request)
     result = operations.HANDLERS[operation.code](session, request)
+    while isinstance(result, (Blocking, Then)):
+        result = result.finish() if isinstance(result, Then) else result.act()
     if isinstance(result, Waiting):
         return result
     return result.data if isinstance(result, Bytes) else operation.reply.parse(operation.reply.build(*result))
@@ -364,11 +367,20 @@ def test_prefetch_brings_a_whole_file_or_nothing(view: View, box: Path) -> None:
     assert view.open("sparse", prefetch=2**32 - 1).data == b""  # beyond MAX_PREFETCH
 
 
-@pytest.mark.parametrize("number, data", [(errno.EOPNOTSUPP, b"below"), (errno.EAGAIN, b"")])
+@pytest.mark.parametrize(
+    "number, speed, data",
+    [
+        (errno.EOPNOTSUPP, mounts.MEMORY, b"below"),
+        (errno.EOPNOTSUPP, mounts.DISK, b""),
+        (errno.EOPNOTSUPP, mounts.SLOW, b"below"),  # a thread is waiting anyway
+        (errno.EAGAIN, mounts.DISK, b""),
+    ],
+)
 def test_prefetch_where_reading_without_waiting_fails(
-    plain: Session, box: Path, monkeypatch: pytest.MonkeyPatch, number: int, data: bytes
+    plain: Session, box: Path, monkeypatch: pytest.MonkeyPatch, number: int, speed: int, data: bytes
 ) -> None:
-    """A file system that can't say is read; one whose data isn't in memory is not."""
+    """A disk that can't say what it has in memory isn't read; nor is what it hasn't."""
+    monkeypatch.setattr(plain.server.mounts, "speed", lambda _: speed)
     really = os.preadv
 
     def preadv(fd: int, buffers: Any, offset: int, flags: int = 0) -> int:

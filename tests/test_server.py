@@ -447,6 +447,18 @@ def test_a_burst_before_a_malformed_frame_is_answered(serve: Serve) -> None:
         assert at_end(client.stream)
 
 
+def test_a_reply_does_not_wait_for_a_further_request(serve: Serve, tmp_path: Path) -> None:
+    """Behind it comes, in the same segment, what has no reply of its own."""
+    (tmp_path / "file").write_text("text")
+    served = serve()
+    with served.client() as client:
+        handle = opened(client, tmp_path / "file")
+        read, close = protocol.PREAD.request.build(handle, 0, 9), protocol.CLOSE.request.build(handle)
+        frames = HEADER.build(len(read), protocol.PREAD.code, 0, 5, 0) + read
+        client.stream.sendall(frames + HEADER.build(len(close), protocol.CLOSE.code, 0, 6, 1) + close)
+        assert data_of(client.receive()) == b"text"
+
+
 def test_the_last_words_reach_a_client_that_is_slow(serve: Serve) -> None:
     """The malformed frame stands behind more replies than the socket holds."""
     served = serve()

@@ -521,7 +521,7 @@ class Loop:
     def add_reader(self, *_: Any) -> None:
         pass
 
-    remove_reader = add_reader
+    remove_reader = call_soon_threadsafe = add_reader
 
 
 class Hosted:
