@@ -35,6 +35,7 @@ cdef class Link:
     cdef int flush(self) noexcept nogil
     cdef int send_file(self) noexcept nogil
     cdef void forget_file(self) noexcept nogil
+    cdef void free_output(self) noexcept nogil
     cdef bint pending(self) noexcept nogil
 
     cdef work(self)

@@ -187,6 +187,7 @@ cdef enum:
     FIRST_OUTPUT = 8192
     SENDFILE_FROM = 32 * 1024  # bench/bench_read.py: below this a copy is cheaper than sendfile's set-up
     FLUSH_FROM = 64 * 1024
+    LONGEST_HELLO = 8192       # session.py's
     MOST_SPINS = 48            # polls of the socket before going back to the loop, while they pay
 
 # What `process` and `receive` ended with.
@@ -365,10 +366,6 @@ cdef class Link:
                 return BLOCKED if errno == EAGAIN or errno == EINTR else GONE
             self.output_start += sent
         self.output_start = self.output_end = 0
-        if self.output_size > FLUSH_FROM * 2:
-            free(self.output)
-            self.output = NULL
-            self.output_size = 0
         return self.send_file() if self.file >= 0 else MORE
 
     cdef int send_file(self) noexcept nogil:
@@ -404,8 +401,8 @@ cdef class Link:
         while self.input_end - self.input_start >= RC_HEADER_SIZE:
             at = self.input + self.input_start
             length = get32(at)
-            if length > RC_LIMIT_MAX_REQUEST:
-                return PYTHON
+            if length > RC_LIMIT_MAX_REQUEST or (self.table is None and length > LONGEST_HELLO):
+                return PYTHON  # to be refused
             if self.input_end - self.input_start - RC_HEADER_SIZE < length:
                 break
             operation = get16(at + 4)
@@ -509,6 +506,14 @@ cdef class Link:
             self.spins = MOST_SPINS if result == MORE else self.spins // 2
         if result == GONE:
             self.close()
+        elif self.output_size > FIRST_OUTPUT and not self.pending():
+            self.free_output()
+
+    cdef void free_output(self) noexcept nogil:
+        """An idle connection costs little, whatever it has sent."""
+        free(self.output)
+        self.output = NULL
+        self.output_size = 0
 
     cdef work(self):
         """Everything that the input has now."""
@@ -607,6 +612,8 @@ cdef class Link:
         self.loop.remove_writer(self.fd)
         if self.last:
             return self.close()
+        if self.output_size > FIRST_OUTPUT and not self.pending():
+            self.free_output()
         self.go_on()
 
     cdef go_on(self):
@@ -650,6 +657,8 @@ cdef class Link:
             self.wait_for_room()
         elif result == GONE:
             self.close()
+        elif self.output_size > FLUSH_FROM * 2 and not self.pending():
+            self.free_output()
 
     def close(self):
         if self.fd < 0:

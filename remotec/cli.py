@@ -105,7 +105,7 @@ examples:
     add("--read-only", action="store_true", help="refuse every change (EROFS)")
     add("--no-auth", action="store_true", help="let anyone who can connect act with your rights, unencrypted")
     add("--grace", type=_seconds, default=60, metavar="S", help="keep a lost session's files S seconds (60)")
-    add("--max-connections", type=int, default=4096, metavar="N", help="at most N at once (4096)")
+    add("--max-connections", type=int, default=8192, metavar="N", help="at most N at once (8192)")
     add("--pure", action="store_true", help="plain asyncio and Python, even where the fast path is built")
     add("-v", "--verbose", action="count", default=0, help="log sessions; twice: requests too")
     options = parser.parse_args(arguments)

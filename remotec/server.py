@@ -28,6 +28,7 @@ log = logging.getLogger("remotec.server")
 
 CLIENT_GRACE_S = 5.0  # a process whose last connection broke may come back before its handles are closed
 HELLO_TIMEOUT_S = 10.0
+MAX_CONNECTIONS = 8192
 OUTPUT_LIMIT = 8 * 1024 * 1024  # bytes waiting for one client: beyond, its requests are not read
 RECEIVE_SIZE = 64 * 1024
 BACKLOG = HEADER_SIZE + protocol.LIMITS["MAX_REQUEST"]  # bytes that may wait behind a busy request
@@ -46,7 +47,7 @@ class ServeOptions:
     grace_s: float = 60
     pure: bool = False
     verbose: int = 0
-    max_connections: int = 4096
+    max_connections: int = MAX_CONNECTIONS
 
 
 # ------------------------------------------------------------------------------------------------- listening
@@ -71,7 +72,7 @@ def open_listener(address: str, no_auth: bool) -> socket.socket:
         listener = socket.socket(family, kind, number)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(at)
-        listener.listen(1024)
+        listener.listen(4096)
         return listener
     except (OSError, ValueError) as error:
         raise ServeError(f"cannot listen on {address}: {getattr(error, 'strerror', None) or error}") from error
@@ -94,7 +95,7 @@ def _listen_unix(path: str) -> socket.socket:
         listener.bind(path)
     finally:
         os.umask(before)
-    listener.listen(1024)
+    listener.listen(4096)
     return listener
 
 

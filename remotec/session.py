@@ -27,6 +27,7 @@ _HELLO, _CANCEL = protocol.HELLO.code, protocol.CANCEL.code
 _CODES = {getattr(errno, name): (code, name) for name, code in reversed(protocol.ERRNO.items()) if hasattr(errno, name)}
 _EIO = protocol.ERRNO["EIO"]
 HEADER_SIZE = protocol.HEADER.size
+LONGEST_HELLO = 8192  # bytes: a stranger's are few
 
 
 def frame(operation: int, request_id: int, payload: bytes, error: int = 0, flags: int = 0) -> bytes:
@@ -271,7 +272,8 @@ class Connection:
         return bytes(replies)
 
     def check_length(self, length: int) -> None:
-        if length > protocol.LIMITS["MAX_REQUEST"]:
+        most = LONGEST_HELLO if self.session is None else protocol.LIMITS["MAX_REQUEST"]
+        if length > most:
             raise ProtocolError(f"a request of {length} bytes")
 
     def handle(self, operation: int, request_id: int, flags: int, payload: bytes) -> bytes:
