@@ -6,6 +6,7 @@ RWF_NOWAIT). Anything else - FUSE, the network, removable media - may not answer
 """
 
 import select
+import threading
 from typing import BinaryIO, Dict, Optional
 
 MEMORY, DISK, SLOW = range(3)
@@ -24,6 +25,7 @@ class Mounts:
     def __init__(self) -> None:
         self._speeds: Dict[int, int] = {}
         self._slowest = SLOW
+        self._lock = threading.Lock()
         self._poll = select.poll()
         self._table: Optional[BinaryIO] = None
         try:
@@ -47,6 +49,7 @@ class Mounts:
 
     def speed(self, mount: int) -> int:
         """MEMORY, DISK or SLOW for a mount's id (statx's); for an id that the kernel didn't say, the worst there is."""
-        if self._table and self._poll.poll(0):
-            self._read(self._table)
+        with self._lock:  # a poll object is one thread's at a time
+            if self._table and self._poll.poll(0):
+                self._read(self._table)
         return self._speeds.get(mount, self._slowest)
