@@ -14,7 +14,7 @@ FRAMES ?= 1000000
 TESTS ?= tests
 PYTHON_TESTS := $(patsubst %,tests/test_%.py,protocol protocol_document session operations server cli)
 
-.PHONY: all compile help demo test test-arch testinstalled check fuzz asan bench bench-supervisor soak coverage clean
+.PHONY: all compile help demo test test-arch testinstalled check fuzz asan bench bench-supervisor bench-scale soak coverage clean
 all: compile
 
 help:
@@ -73,6 +73,9 @@ bench: $(BUILT) ## remotec beside the C yardstick and plain local reads; bench/R
 
 bench-supervisor: $(BUILT) ## what the supervisor costs: calls, local work, starts; bench/README.md
 	$(RUN)/python bench/bench_supervisor.py
+
+bench-scale: $(BUILT) ## a read's latency beside thousands of idle clients, busy ones, slow ones, a stuck mount
+	PYTHONPATH=. $(RUN)/python bench/bench_scale.py
 
 soak: $(BUILT) ## 20,000 short processes; counts what leaks
 	PYTHONPATH=. $(RUN)/python tests/soak.py
