@@ -23,10 +23,9 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from stuck import Stuck  # noqa: E402
-
-from remotec import protocol  # noqa: E402
-from remotec.client import Client  # noqa: E402
+from remotec import protocol
+from remotec.client import Client
+from stuck import Stuck
 
 IDLE, ACTIVE, THREADS = 5000, 200, 4
 SLOW_REQUESTS = 20_000

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any, Optional
 
-from remotec import cli, protocol, version
+from remotec import cli, protocol, sockets, version
 from remotec.client import Client, error_of
 
 RTT_SAMPLES = 20
@@ -96,9 +96,12 @@ def server_lines(server: str) -> list[str]:
             times.append(time.perf_counter() - start)
         rate, what = throughput(client, hello.max_data)
         status = client.call(protocol.STATUS)
+        options = sockets.described(client.stream)
+    name, _, server_options = hello.server.decode("utf-8", "replace").partition("; ")
     return [
-        f"  version   {hello.server.decode('utf-8', 'replace')}, protocol {hello.version}",
+        f"  version   {name}, protocol {hello.version}",
         f"  has       {' '.join(agreed)}",
+        f"  socket    here: {options}; there: {server_options or 'unknown'}",
         f"  RTT       {statistics.median(times) * 1e6:.0f} us (median of {RTT_SAMPLES})",
         f"  speed     {rate / 2**20:.0f} MiB/s on one connection ({what})",
         f"  now       {status.sessions} sessions, {status.connections} connections, "

@@ -11,7 +11,7 @@ import os
 import socket
 from typing import Any, Optional
 
-from remotec import protocol
+from remotec import protocol, sockets
 from remotec.protocol import HEADER, HELLO, Operation, ProtocolError
 
 ERRNO_NAMES = {code: name for name, code in protocol.ERRNO.items()}
@@ -30,7 +30,7 @@ def connect(address: str, timeout_s: Optional[float] = 30) -> socket.socket:
         return stream
     host, _, port = address.rpartition(":")
     stream = socket.create_connection((host.strip("[]"), int(port)), timeout_s)
-    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sockets.tune(stream)
     return stream
 
 

@@ -18,7 +18,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional
 
-from . import protocol, version
+from . import protocol, sockets, version
 from .mounts import SLOW
 from .operations import Handle, Waiting, look
 from .session import HEADER_SIZE, Connection, HandleTable, Server, Session
@@ -363,11 +363,13 @@ class Host:
         try:
             allowed = self.options.no_auth or peer_uid(stream) == os.geteuid()
             if stream.family != socket.AF_UNIX:
-                tune(stream)
+                sockets.tune(stream)
+            options = sockets.described(stream)
         except OSError:
             stream.close()
             return
         link = self.link(self, stream, allowed)
+        link.connection.about += f"; {options}".encode()
         self.links[link] = self.loop.call_later(
             HELLO_TIMEOUT_S, lambda: link.connection.session is None and link.close()
         )
@@ -422,20 +424,6 @@ class Host:
             link.close()
         self.server.close()
         self.waiters.close()
-
-
-def tune(stream: socket.socket) -> None:
-    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 4)):
-        stream.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    if ipaddress.ip_address(stream.getpeername()[0]).is_loopback:
-        for congestion in (b"cubic", b"reno"):  # one that paces loses two thirds of loopback's throughput
-            try:
-                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion)
-                return
-            except OSError:
-                pass
 
 
 # -------------------------------------------------------------------------------------------------------- main

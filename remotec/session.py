@@ -237,6 +237,7 @@ class Connection:
         self.send = send
         self.wait = wait
         self.allowed = allowed
+        self.about = server.name  # for people, in HELLO's reply
         self.work = work
         self.resume = resume
         self.busy: Optional[int] = None  # the id of the request that a thread works on
@@ -462,7 +463,7 @@ class Connection:
         capabilities = request.capabilities & (sum(protocol.CAPABILITIES.values()) & ~protocol.CAPABILITIES["LEASE"])
         limits = protocol.LIMITS
         reply = protocol.HELLO.reply.build(
-            version, limits["MAX_DATA"], limits["MAX_REQUEST"], limits["MAX_IN_FLIGHT"], capabilities, self.server.name
+            version, limits["MAX_DATA"], limits["MAX_REQUEST"], limits["MAX_IN_FLIGHT"], capabilities, self.about
         )
         return frame(_HELLO, request_id, reply)
 

@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 
-from remotec import protocol, server, session
+from remotec import protocol, server, session, sockets
 from remotec.client import Client, connect
 from remotec.protocol import HEADER, LIMITS
 from test_server import MODES, Served, at_end, data_of, eventually, hello, opened, pread
@@ -171,7 +171,7 @@ def test_whoever_vanishes_without_a_word_is_noticed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as ours:
         theirs, _ = listener.accept()
         with theirs:
-            server.tune(theirs)
+            sockets.tune(theirs)
             assert theirs.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
             assert theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) < 300
             assert theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -14,8 +14,10 @@ from typing import Any, Dict, Iterator, List
 
 import pytest
 
-from remotec import protocol, workers
+from remotec import mounts, protocol, workers
+from remotec.operations import CAN_LOOK, look
 from remotec.protocol import HEADER
+from remotec.server import accelerated
 from stuck import Stuck
 from test_scale import reply
 from test_server import MODES, Served, eventually, opened, pread, refusal
@@ -240,3 +242,37 @@ def test_what_waits_behind_it_is_bounded(served: Served, mount: Stuck) -> None:
         client.stream.sendall(left)
         assert client.receive()[0].operation == protocol.STAT_PATH.code
         assert {reply(client.stream)[1] for _ in range(200)} == {b"ENOSYS"}
+
+
+def test_the_mount_table_knows_what_is_mounted_and_is_asked_by_many_threads(mount: Stuck) -> None:
+    table = mounts.Mounts()
+    try:
+        ids = {path: look(-100, os.fsencode(path), 0, 0) for path in ("/proc", str(mount.where))}
+        assert table.speed(ids["/proc"]) == mounts.MEMORY and table.speed(ids[str(mount.where)]) == mounts.SLOW
+        assert table.speed(1 << 40) == mounts.SLOW  # unknown: the worst that there is
+        wrong: List[BaseException] = []
+
+        def ask() -> None:
+            try:
+                for _ in range(3000):
+                    assert table.speed(ids["/proc"]) == mounts.MEMORY
+            except BaseException as error:
+                wrong.append(error)
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not wrong
+    finally:
+        table.close()
+
+
+@pytest.mark.skipif(not CAN_LOOK, reason="Linux before 5.12")
+def test_what_would_have_to_be_waited_for_is_said_beforehand(mount: Stuck) -> None:
+    mount.flowing.clear()
+    for each in [look, *([accelerated().look] if accelerated() else [])]:
+        assert each(-100, os.fsencode(mount.where), 0, 0)
+        with pytest.raises(BlockingIOError):
+            each(-100, os.fsencode(mount.where / "new"), 0, 0)
