@@ -554,6 +554,8 @@ cdef class Link:
             log.info("closing a connection: %s", error)
             self.last = True
             self.send(error.last_words)
+            if self.fd >= 0 and not self.writing:
+                self.push()  # the replies before it
             if not self.pending() and not self.tail:
                 self.close()
             return False

@@ -400,10 +400,10 @@ class Connection:
             if not one_way:
                 self.send(error_frame(known.code, request_id, errno.EINTR))
 
+        take_back = work(job.mount, act, done)  # it calls nothing before the loop goes on
         for handle in handles:
             handle.hold()
         self.busy, self._abandon = request_id, abandon
-        take_back = work(job.mount, act, done)
 
     def cancels(self, waiting: Any) -> None:
         """Looks for a CANCEL of the busy request among the frames that wait behind it (bytes-like)."""

@@ -5,6 +5,8 @@ Each mount has its own share of them: one that doesn't answer holds its share an
 loop's; a thread only runs what it was given.
 """
 
+import errno
+import os
 import queue
 import threading
 from collections import deque
@@ -57,12 +59,18 @@ class Workers:
         running = self._running.get(job.lane, 0)
         if running >= MOST_OF_A_LANE or self._busy >= MOST_THREADS:
             return False
+        if self._busy >= self._threads:
+            # A daemon: one that is stuck doesn't keep the server from ending.
+            thread = threading.Thread(target=self._work, daemon=True, name="remotec-worker")
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads for this user
+                if not self._threads:
+                    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
+                return False
+            self._threads += 1
         self._running[job.lane] = running + 1
         self._busy += 1
-        if self._busy > self._threads:
-            self._threads += 1
-            # A daemon: one that is stuck doesn't keep the server from ending.
-            threading.Thread(target=self._work, daemon=True, name="remotec-worker").start()
         self._given.put(job)
         return True
 

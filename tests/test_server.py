@@ -459,6 +459,17 @@ def test_a_reply_does_not_wait_for_a_further_request(serve: Serve, tmp_path: Pat
         assert data_of(client.receive()) == b"text"
 
 
+def test_the_replies_before_a_request_that_is_too_long_are_sent(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    served = serve()
+    with served.client() as client:
+        read = protocol.PREAD.request.build(opened(client, tmp_path / "file"), 0, 9)
+        frames = HEADER.build(len(read), protocol.PREAD.code, 0, 5, 0) + read
+        client.stream.sendall(frames + HEADER.build(1 << 30, protocol.PING.code, 0, 6, 0))
+        assert data_of(client.receive()) == b"text"
+        assert at_end(client.stream)
+
+
 def test_the_last_words_reach_a_client_that_is_slow(serve: Serve) -> None:
     """The malformed frame stands behind more replies than the socket holds."""
     served = serve()
