@@ -147,6 +147,12 @@ def test_a_reply_cut_short(tree: Path, servers: Dict[str, Server], serve: Serve,
     assert done.returncode == 1 or done.stdout == whole
 
 
+def opened_by(server: Server, path: Path) -> bool:
+    """Whether the server has it open, waiting for the other end or not."""
+    found = Path(f"/proc/{server.process.pid}/fd").iterdir()
+    return any(os.path.lexists(fd) and os.readlink(fd) == str(path) for fd in found)
+
+
 @pytest.mark.parametrize("tier", TIERS)
 def test_no_handle_is_left(tree: Path, tiers: Dict[str, str], tier: str) -> None:
     if tiers[tier]:
@@ -159,7 +165,8 @@ def test_no_handle_is_left(tree: Path, tiers: Dict[str, str], tier: str) -> None
     done = run(server.address, tree, tier, "bash", "-c", script)
     assert (done.returncode, done.stderr) == (0, b"")
     process = subprocess.Popen([*command(server.address, tree, tier), "cat", "/box/fifo"], stdout=subprocess.PIPE)
-    time.sleep(0.3)
+    while not opened_by(server, tree / "fifo"):
+        time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.wait()
     (tree / "fifo").open("w").close() if tier == "preload" else None
