@@ -9,9 +9,12 @@
 
 struct rc_config rc_config;
 
+enum { MOST_CACHE = 1024 };
+
 const char *const rc_config_variables[] = {
 	"REMOTE_SERVER", "LOCAL_PATHS", "REMOTE_PATHS", "REMOTE_FD_SHIFT", "LIBREMOTEC_DEBUG", "REMOTEC_SESSION",
 	"REMOTEC_CONTROL", "REMOTEC_TIER", "REMOTEC_TIMEOUT", "REMOTEC_MAX_STALE", "REMOTEC_STATS",
+	"REMOTEC_CACHE", "REMOTEC_CACHE_SIZE",
 	NULL,
 };
 
@@ -71,6 +74,10 @@ void rc_config_load(char *const *environment)
 	rc_config.fd_shift = number_of(environment, "REMOTE_FD_SHIFT", 2048);
 	rc_config.timeout_s = number_of(environment, "REMOTEC_TIMEOUT", 30);
 	rc_config.max_stale_ms = number_of(environment, "REMOTEC_MAX_STALE", 1000);
+	rc_config.cache = copy_of(value_of(environment, "REMOTEC_CACHE"));
+	rc_config.cache_size = number_of(environment, "REMOTEC_CACHE_SIZE", 32);
+	if (rc_config.cache_size > MOST_CACHE)
+		rc_config.cache_size = MOST_CACHE;
 	rc_config.debug = number_of(environment, "LIBREMOTEC_DEBUG", 0) != 0;
 	rc_config.supervised = tier && (!strcmp(tier, "both") || !strcmp(tier, "supervisor"));
 	rc_config.control = copy_of(value_of(environment, "REMOTEC_CONTROL"));

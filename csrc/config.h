@@ -11,7 +11,9 @@
  *   REMOTEC_CONTROL     path of remotec-run's datagram socket
  *   REMOTEC_STATS       path of the file that counters are kept in (stats.h)
  *   REMOTEC_TIER        preload, supervisor or both (set by remotec-run)
- *   REMOTEC_MAX_STALE   milliseconds that attributes fetched ahead may be old; default 1000; 0: none are
+ *   REMOTEC_MAX_STALE   milliseconds that what is known of files may be old; default 1000; 0: nothing is kept
+ *   REMOTEC_CACHE       path of the mapping that it is kept in for the whole tree (cache.h); default: each process has its own
+ *   REMOTEC_CACHE_SIZE  MiB of it, at most 1024; default 32; 0: none
  *   REMOTEC_TIMEOUT     seconds to wait for a server that has stopped answering; default 30
  */
 #ifndef RC_CONFIG_H
@@ -34,6 +36,8 @@ struct rc_config {
 	const char *stats;	/* NULL: nobody asked for any */
 	int timeout_s;
 	int max_stale_ms;
+	const char *cache;	/* NULL: of our own */
+	int cache_size;		/* MiB */
 	int error;		/* 0, or the -errno that every remote call returns: the rules contradict one another… */
 	const char *problem;	/* …and the sentence that says so */
 };

@@ -10,6 +10,7 @@
 
 #include "notify.h"
 #include "protocol.h"
+#include "stats.h"
 #include "sys.h"
 
 enum { MAX_RW_COUNT = 0x7ffff000, MAX_IOV = 1024 };	/* as the kernel has them, on 4 KiB pages */
@@ -97,22 +98,32 @@ static void unlock_offset(int own)
 
 /* ---------------------------------------------------------------------------------------------- functions */
 
-void rc_description_opened(struct rc_description *d, const struct rc_opened *opened, struct rc_prefetch *slot)
+void rc_description_opened(struct rc_description *d, const struct rc_opened *opened, const struct rc_known *known)
 {
 	d->size = d->kind == RC_KIND_POSITIONED ? (int64_t)opened->stat.size : -1;
-	d->prefetch = slot && rc_prefetch_keep(slot, opened) ? slot : NULL;
+	d->known = *known;
 }
 
 void rc_description_release(struct rc_description *d)
 {
-	rc_prefetch_end(d->prefetch);
-	d->prefetch = NULL;
 	rc_stream_end(&d->sequence);
+}
+
+static ssize_t read_known(const struct rc_known *known, const struct iovec *into, int count, int64_t offset)
+{
+	ssize_t got;
+
+	if (!known->there || !known->content.sequence || !rc_cache_fresh(known->content_asked_ms))
+		return -EAGAIN;
+	got = rc_cache_read(known->content, into, count, offset);
+	if (got >= 0)
+		rc_count(RC_COUNT_FROM_OPEN, 1);
+	return got;
 }
 
 static ssize_t fetch(struct rc_description *d, bool held, const struct iovec *into, int count, int64_t offset)
 {
-	ssize_t got = rc_prefetch_read(d->prefetch, d->handle, into, count, offset);
+	ssize_t got = read_known(&d->known, into, count, offset);
 
 	if (got == -EAGAIN && held)
 		got = rc_stream_read(&d->sequence, d->handle, into, count, offset, d->size);
@@ -209,8 +220,11 @@ int64_t rc_description_lseek(struct rc_description *d, int fd, int64_t offset, i
 int rc_description_fstat(struct rc_description *d, int fd, unsigned mask, struct rc_stat *stat)
 {
 	(void)fd;
-	if (rc_prefetch_stat(d->prefetch, d->handle, mask, stat))
+	if (d->known.there && !(mask & ~d->known.stat.mask) && rc_cache_fresh(d->known.asked_ms)) {
+		*stat = d->known.stat;
+		rc_count(RC_COUNT_FROM_OPEN, 1);
 		return 0;
+	}
 	return rc_call_fstat(d->handle, mask, stat);
 }
 

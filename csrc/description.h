@@ -16,7 +16,7 @@
 #include <sys/uio.h>
 
 #include "calls.h"
-#include "prefetch.h"
+#include "lookup.h"
 #include "stream.h"
 
 struct rc_description {
@@ -28,15 +28,14 @@ struct rc_description {
 	uint32_t references;		/* entries of fdtable.c that point here */
 	bool filled;			/* the memfd holds the file's content */
 	int64_t size;			/* when it was opened; -1: not known */
-	struct rc_prefetch *prefetch;	/* what OPEN brought; NULL: nothing */
+	struct rc_known known;		/* what OPEN brought */
 	struct rc_sequence sequence;	/* of reads: for who has `lock` */
 	uint32_t lock;			/* futex word: 0, or the thread id of the reader */
 	uint32_t slot;			/* fdtable.c's: whether the slot is in use (a 32-bit machine may lack
 					 * wider atomic words) */
 };
 
-/* Takes what OPEN brought (slot: NULL or from rc_prefetch_begin). */
-void rc_description_opened(struct rc_description *d, const struct rc_opened *opened, struct rc_prefetch *slot);
+void rc_description_opened(struct rc_description *d, const struct rc_opened *opened, const struct rc_known *known);
 /* Its last descriptor here is gone. */
 void rc_description_release(struct rc_description *d);
 

@@ -2,8 +2,8 @@
  *
  * Reading a directory of the server's: entries in batches, their attributes with them where programs turn out to want them.
  *
- * What came with the entries is kept for a moment (rc_config.max_stale_ms), so that the stat of each name that follows a
- * walk's readdir asks nobody.
+ * What came with the entries goes into the cache (cache.h), so that the stat of each name that follows a walk's readdir asks
+ * nobody.
  */
 #ifndef RC_DIRECTORY_H
 #define RC_DIRECTORY_H
@@ -31,11 +31,10 @@ void rc_directory_seek(struct rc_directory *directory, int64_t offset);
 ssize_t rc_directory_records(const struct rc_description *d, int fd, bool old, bool narrow, void *bytes, size_t size);
 void rc_directory_free(struct rc_directory *directory);
 
-/* Names the directory that `handle` is, as programs will name its entries: the server path it was opened by. */
-void rc_attributes_opened(uint64_t handle, const char *server_path);
-/* Attributes of a path that a readdir brought lately.  Only what lstat would say. */
-bool rc_attributes_lookup(struct rc_location at, bool follow, unsigned mask, struct rc_stat *stat);
-/* Whether it brought that the file has no extended attribute of that name (NULL: none at all). */
-bool rc_attributes_no_xattrs(struct rc_location at, bool follow, const char *name);
+/* For who looks attributes up (lookup.c), in a directory that was read lately: they are no longer known, or were.  True: they have
+ * come anew. */
+bool rc_directory_missed(uint64_t handle);
+void rc_directory_found(uint64_t handle);
+bool rc_directory_is_listed(uint64_t handle);
 
 #endif

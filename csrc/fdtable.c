@@ -99,7 +99,7 @@ static struct rc_description *make(const struct rc_placeholder *p, bool shared)
 		d->lock = 0;
 		d->filled = false;
 		d->size = -1;
-		d->prefetch = NULL;
+		d->known.there = false;
 		d->sequence = (struct rc_sequence){ 0 };
 		d->ino = p->ino;
 		__atomic_store_n(&d->slot, LIVE, __ATOMIC_SEQ_CST);

@@ -8,6 +8,7 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 
+#include "cache.h"
 #include "config.h"
 #include "protocol.h"
 #include "sys.h"
@@ -176,6 +177,7 @@ static int take(struct instance *n)
 		memcpy(n->events, &lost, sizeof lost);
 		n->end = sizeof lost;
 	}
+	rc_cache_void();	/* who hears of this may ask any process of the session what it means */
 	if (n->end)
 		RC_SYS(SYS_write, n->signal, &one, sizeof one, 0, 0, 0);
 	return header.error && !result ? 0 : ask(n);

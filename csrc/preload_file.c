@@ -15,19 +15,18 @@
 
 #include "copy.h"
 #include "cwd.h"
-#include "cwd.h"
-#include "directory.h"
 #include "notify.h"
 #include "layout.h"
 #include "lock.h"
+#include "lookup.h"
 #include "protocol.h"
 #include "translate.h"
 #include "transport.h"
 
 /* ---------------------------------------------------------------------------------------------------- open */
 
-/* A descriptor for a handle that the server has just given (`slot`: what came with it); closes the handle where none can be had. */
-static int adopt(const struct rc_opened *opened, int flags, struct rc_prefetch *slot)
+/* A descriptor for a handle that the server has just given; closes the handle where none can be had. */
+static int adopt(const struct rc_opened *opened, int flags, const struct rc_known *known)
 {
 	struct rc_placeholder made;
 	int fd = rc_placeholder_create(opened->handle, opened->kind, flags, rc_config.fd_shift, &made);
@@ -37,37 +36,28 @@ static int adopt(const struct rc_opened *opened, int flags, struct rc_prefetch *
 		fd = -ENFILE;
 	}
 	if (fd < 0) {
-		rc_prefetch_end(slot);
 		rc_call_close(opened->handle);
 		return fd;
 	}
-	rc_description_opened(rc_fdtable_get(fd), opened, slot);
+	rc_description_opened(rc_fdtable_get(fd), opened, known);
 	return fd;
 }
 
 int rc_remote_open(const struct rc_target *t, int flags, unsigned mode, uint64_t resolve)
 {
-	struct rc_prefetch *slot = NULL;
 	struct rc_opened opened;
-	void *room = NULL;
-	size_t size = 0;
+	struct rc_known known;
 	int result;
 
 	rc_debug("open() on remote file %s", t->given);
-	if (!(flags & (O_ACCMODE | O_PATH | O_DIRECTORY)))
-		slot = rc_prefetch_begin(&room, &size);
-	result = rc_call_open(t->at, flags, mode, resolve, room, size, &opened);
+	result = rc_lookup_open(t->at, flags, mode, resolve, &opened, &known);
 	if (!result && sizeof(off_t) < sizeof opened.stat.size && !(flags & RC_LARGE) && S_ISREG(opened.stat.mode) &&
 	    opened.kind == RC_KIND_POSITIONED && opened.stat.size > INT32_MAX) {
 		rc_call_close(opened.handle);
 		result = -EOVERFLOW;
 	}
-	if (result)
-		rc_prefetch_end(slot);
-	if (!result && opened.kind == RC_KIND_DIRECTORY && t->at.directory == RC_NO_HANDLE)
-		rc_attributes_opened(opened.handle, t->at.path);
 	if (!result)
-		result = adopt(&opened, flags, slot);
+		result = adopt(&opened, flags, &known);
 	if (result < 0)
 		rc_debug("failed opening %s: %s", t->given, rc_errno_name(-result));
 	else
@@ -277,15 +267,6 @@ int rc_remote_fstat(struct rc_description *d, int fd, rc_put_stat *put, void *to
 	return result < 0 ? result : put(&stat, to);
 }
 
-/* What a readdir brought a moment ago saves the question. */
-static int stat_of(const struct rc_target *t, int flags, unsigned mask, struct rc_stat *stat)
-{
-	if (!t->extra && !(flags & AT_EMPTY_PATH) &&
-	    rc_attributes_lookup(t->at, !(flags & AT_SYMLINK_NOFOLLOW), mask, stat))
-		return 0;
-	return rc_call_stat(t->at, flags | t->extra, mask, stat);
-}
-
 int rc_remote_stat(const char *call, const struct rc_target *t, int flags, rc_put_stat *put, void *to)
 {
 	struct rc_stat stat;
@@ -294,7 +275,7 @@ int rc_remote_stat(const char *call, const struct rc_target *t, int flags, rc_pu
 	rc_debug("%s() on remote file %s", call, t->given);
 	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH))
 		return -EINVAL;
-	result = stat_of(t, flags, STATX_BASIC_STATS, &stat);
+	result = rc_lookup_stat(t->at, flags | t->extra, STATX_BASIC_STATS, &stat);
 	return result < 0 ? result : put(&stat, to);
 }
 
@@ -306,7 +287,7 @@ int rc_remote_statx(const struct rc_target *t, int flags, unsigned mask, void *t
 	rc_debug("statx() on remote file %s", t->given);
 	if (mask & 0x80000000u)		/* STATX__RESERVED */
 		return -EINVAL;
-	result = stat_of(t, flags, mask, &stat);
+	result = rc_lookup_stat(t->at, flags | t->extra, mask, &stat);
 	return result < 0 ? result : rc_put_struct_statx(&stat, to);
 }
 
@@ -318,7 +299,7 @@ int rc_remote_access(const char *call, const struct rc_target *t, int mode, int 
 		rc_debug("%s() on remote file %s", call, t->given);
 	if ((mode & ~(R_OK | W_OK | X_OK)) || (flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)))
 		return -EINVAL;
-	return rc_call_access(t->at, mode, flags | t->extra);
+	return rc_lookup_access(t->at, mode, flags | t->extra);
 }
 
 /* A value of at most size bytes, fetched beside the program's buffer. */
@@ -335,9 +316,7 @@ static ssize_t get_xattr(struct rc_location at, int flags, const char *name, voi
 
 	if (length <= 0)		/* what getxattr(2) says of a name that is empty or too long */
 		return length == -EFAULT ? -EFAULT : -ERANGE;
-	if (!(flags & AT_EMPTY_PATH) && rc_attributes_no_xattrs(at, !(flags & AT_SYMLINK_NOFOLLOW), copy))
-		return -ENODATA;
-	return hand_over(rc_call_getxattr(at, flags, copy, got, room), got, value, size);
+	return hand_over(rc_lookup_getxattr(at, flags, copy, got, room), got, value, size);
 }
 
 static ssize_t list_xattr(struct rc_location at, int flags, char *names, size_t size)
@@ -345,9 +324,7 @@ static ssize_t list_xattr(struct rc_location at, int flags, char *names, size_t 
 	size_t room = size < RC_LIMIT_MAX_XATTR ? size : RC_LIMIT_MAX_XATTR;
 	char got[room + 1];
 
-	if (!(flags & AT_EMPTY_PATH) && rc_attributes_no_xattrs(at, !(flags & AT_SYMLINK_NOFOLLOW), NULL))
-		return 0;
-	return hand_over(rc_call_listxattr(at, flags, got, room), got, names, size);
+	return hand_over(rc_lookup_listxattr(at, flags, got, room), got, names, size);
 }
 
 static struct rc_location handle_itself(const struct rc_description *d)
@@ -394,7 +371,7 @@ ssize_t rc_remote_readlink(const struct rc_target *t, char *target, size_t size)
 		length = length > 0 ? length - 1 : length;	/* without the NUL */
 		return hand_over(length > (ssize_t)room ? (ssize_t)room : length, got, target, room);
 	}
-	return hand_over(rc_call_readlink(t->at, got, room), got, target, room);
+	return hand_over(rc_lookup_readlink(t->at, got, room), got, target, room);
 }
 
 /* --------------------------------------------------------------------------------------------------- close */

@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cache.h"
 #include "calls.h"
 #include "config.h"
 #include "report.h"
@@ -37,7 +38,7 @@
 #include "transport.h"
 
 static struct {
-	const char *server, *tier, *library, *local, *remote, *timeout, *fd_shift, *trace;
+	const char *server, *tier, *library, *local, *remote, *timeout, *fd_shift, *trace, *max_stale, *cache_size;
 	bool debug, stats, execute;
 	char **command;
 } options = { .tier = "both" };
@@ -64,6 +65,7 @@ static void parse(int count, char **arguments)
 		{ "remote", required_argument, NULL, 'r' },   { "timeout", required_argument, NULL, 'T' },
 		{ "fd-shift", required_argument, NULL, 'f' }, { "debug", no_argument, NULL, 'd' },
 		{ "stats", no_argument, NULL, 'S' },	      { "trace", required_argument, NULL, 'R' },
+		{ "max-stale", required_argument, NULL, 'M' }, { "cache-size", required_argument, NULL, 'C' },
 		{ "execute", no_argument, NULL, 'x' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -79,6 +81,8 @@ static void parse(int count, char **arguments)
 		case 'f': options.fd_shift = optarg; break;
 		case 'd': options.debug = true; break;
 		case 'S': options.stats = true; break;
+		case 'M': options.max_stale = optarg; break;
+		case 'C': options.cache_size = optarg; break;
 		case 'R': options.trace = optarg; break;
 		case 'x': options.execute = true; break;
 		default: exit(RC_RUN_FAILED);
@@ -133,6 +137,11 @@ static void set_environment(void)
 	put("REMOTEC_STATS", options.stats || options.trace ? stats_path : NULL);
 	put("REMOTEC_TIER", options.tier);
 	put("REMOTEC_TIMEOUT", options.timeout);
+	if (options.max_stale)
+		put("REMOTEC_MAX_STALE", options.max_stale);
+	if (options.cache_size)
+		put("REMOTEC_CACHE_SIZE", options.cache_size);
+	put("REMOTEC_CACHE", NULL);
 }
 
 static char **plain_environment;
@@ -216,6 +225,19 @@ static int open_control(void)
 	if (bind(s, (struct sockaddr *)&at, sizeof at))
 		fail("%s: %s", control_path, strerror(errno));
 	return s;
+}
+
+/* In a descriptor that stays open as long as we are there: nothing to remove, and no file system that could be full. */
+static void open_cache(void)
+{
+	static char path[64];
+	int fd = rc_config.max_stale_ms && rc_config.cache_size ? rc_cache_create((size_t)rc_config.cache_size << 20) : -1;
+
+	if (fd < 0)		/* each process keeps its own */
+		return;
+	snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)getpid(), fd);
+	put("REMOTEC_CACHE", path);
+	rc_config.cache = path;
 }
 
 /* ------------------------------------------------------------------------------------------- preload alone */
@@ -328,6 +350,7 @@ int main(int count, char **arguments)
 	rc_config_load(environ);
 	if (rc_config.error)
 		fail("%s", rc_config.problem);
+	open_cache();
 	rc_report_start(rc_config.debug);
 	bad = rc_transport_prepare();
 	if (!bad)

@@ -128,8 +128,9 @@ static void print_network(void)
 	fprintf(stderr, "remotec: bytes: %s received, %s sent; read ahead: %s used, %s wasted\n",
 		grouped(count_of(RC_COUNT_RECEIVED), received), grouped(count_of(RC_COUNT_SENT), sent),
 		grouped(used, taken), grouped(asked > used ? asked - used : 0, wasted));
-	fprintf(stderr, "remotec: answered without asking: %llu by listings, %llu by what came with open\n",
-		count_of(RC_COUNT_FROM_LISTING), count_of(RC_COUNT_FROM_OPEN));
+	fprintf(stderr, "remotec: answered without asking: %llu by listings, %llu by what came with open, %llu asked before, "
+		"%llu known to be missing\n", count_of(RC_COUNT_FROM_LISTING), count_of(RC_COUNT_FROM_OPEN),
+		count_of(RC_COUNT_REMEMBERED), count_of(RC_COUNT_KNOWN_MISSING));
 }
 
 static uint32_t time_of(const struct rc_slow *row)

@@ -25,6 +25,9 @@ enum rc_counter {
 	RC_COUNT_WAITED_NS,
 	RC_COUNT_FROM_LISTING,		/* questions that what came with a directory's names answered */
 	RC_COUNT_FROM_OPEN,		/* … that what came with OPEN answered */
+	RC_COUNT_REMEMBERED,		/* … that had been asked a moment before, by any process */
+	RC_COUNT_KNOWN_MISSING,		/* … the same, about what isn't there */
+	RC_COUNT_SAME_CONTENT,		/* files opened whose content had come before */
 	RC_COUNT_READ_AHEAD,		/* bytes asked for before the program did */
 	RC_COUNT_READ_AHEAD_USED,
 	RC_COUNT_REFUSALS,

@@ -14,8 +14,8 @@
 #include "change.h"
 #include "cwd.h"
 #include "config.h"
-#include "directory.h"
 #include "layout.h"
+#include "lookup.h"
 #include "placeholder.h"
 #include "protocol.h"
 #include "report.h"
@@ -145,7 +145,8 @@ enum { LARGE = 0100000 };
 #endif
 
 /* Puts a placeholder for what was opened into the program. */
-static int64_t adopt(struct rc_notice *notice, const struct rc_opened *opened, int flags, struct rc_prefetch *slot)
+static int64_t adopt(struct rc_notice *notice, const struct rc_opened *opened, int flags,
+		     const struct rc_known *known)
 {
 	struct rc_description *d;
 	struct rc_placeholder made;
@@ -154,40 +155,31 @@ static int64_t adopt(struct rc_notice *notice, const struct rc_opened *opened, i
 
 	d = fd < 0 ? NULL : rc_descriptions_get(fd);
 	if (!d) {
-		rc_prefetch_end(slot);
 		rc_call_close(opened->handle);
 		if (fd >= 0)
 			close(fd);
 		return fd < 0 ? fd : -ENFILE;
 	}
-	rc_description_opened(d, opened, slot);
+	rc_description_opened(d, opened, known);
 	return rc_notice_add(notice, fd, -1, flags & O_CLOEXEC);
 }
 
 static int64_t open_place(struct rc_notice *notice, const struct rc_place *place, int flags, unsigned mode,
 			  uint64_t resolve)
 {
-	struct rc_prefetch *slot = NULL;
 	struct rc_opened opened;
-	void *room = NULL;
-	size_t size = 0;
+	struct rc_known known;
 	int64_t result;
 
 	rc_debug("open() on remote file %s", place->given);
-	if (!(flags & (O_ACCMODE | O_PATH | O_DIRECTORY)))
-		slot = rc_prefetch_begin(&room, &size);
-	result = rc_call_open(place->at, flags & ~LARGE, mode, resolve, room, size, &opened);
+	result = rc_lookup_open(place->at, flags & ~LARGE, mode, resolve, &opened, &known);
 	if (!result && notice->abi->narrow && !(flags & LARGE) && S_ISREG(opened.stat.mode) &&
 	    opened.stat.size > INT32_MAX) {
 		rc_call_close(opened.handle);
 		result = -EOVERFLOW;
 	}
-	if (!result && opened.kind == RC_KIND_DIRECTORY && place->at.directory == RC_NO_HANDLE)
-		rc_attributes_opened(opened.handle, place->at.path);
 	if (!result)
-		result = adopt(notice, &opened, flags, slot);
-	else
-		rc_prefetch_end(slot);
+		result = adopt(notice, &opened, flags, &known);
 	if (result < 0)
 		rc_debug("failed opening %s: %s", place->given, rc_errno_name((int)-result));
 	else
@@ -276,11 +268,8 @@ static int stat_place(struct rc_notice *notice, int dirfd, const struct rc_place
 	struct rc_description *d;
 	int own, result;
 
-	if (!(flags & AT_EMPTY_PATH) && !fresh &&
-	    rc_attributes_lookup(place->at, !(flags & AT_SYMLINK_NOFOLLOW), mask, stat))
-		return 0;
 	if (*place->given || fresh || rc_target_description(notice, dirfd, &d, &own) != 1)
-		return rc_call_stat(place->at, flags, mask, stat);
+		return fresh ? rc_call_stat(place->at, flags, mask, stat) : rc_lookup_stat(place->at, flags, mask, stat);
 	result = rc_description_fstat(d, own, mask, stat);	/* how glibc has fstat */
 	close(own);
 	return result;
@@ -324,7 +313,7 @@ int64_t rc_do_access(struct rc_notice *notice, const int64_t *a)
 {
 	PLACE_OR(a[0], a[1], a[3], faccessat(AT_FDCWD, place.route.path, (int)a[2], (int)a[3]) ? -errno : 0);
 	rc_debug("faccessat() fd %d path %s", (int)a[0], place.given);
-	return rc_call_access(place.at, (int)a[2], (int)a[3] | place.extra);
+	return rc_lookup_access(place.at, (int)a[2], (int)a[3] | place.extra);
 }
 
 int64_t rc_do_readlink(struct rc_notice *notice, const int64_t *a)
@@ -337,7 +326,7 @@ int64_t rc_do_readlink(struct rc_notice *notice, const int64_t *a)
 		return RC_LET;
 	PLACE_OR(a[0], a[1], AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, -EINVAL /* a directory */);
 	rc_debug("readlink() on remote file %s", place.given);
-	length = rc_call_readlink(place.at, target, size < sizeof target ? size : sizeof target);
+	length = rc_lookup_readlink(place.at, target, size < sizeof target ? size : sizeof target);
 	return length < 0 ? length : rc_target_put(notice, (uint64_t)a[2], target, (size_t)length);
 }
 
@@ -365,10 +354,8 @@ static int64_t get_value(struct rc_notice *notice, struct rc_location at, int fl
 
 	if (bad)
 		return bad;
-	if (!(flags & AT_EMPTY_PATH) && rc_attributes_no_xattrs(at, !(flags & AT_SYMLINK_NOFOLLOW), x->name))
-		return -ENODATA;
 	x->size = (size_t)a[2] < sizeof x->value ? (size_t)a[2] : sizeof x->value;
-	length = rc_call_getxattr(at, flags, x->name, x->value, x->size);
+	length = rc_lookup_getxattr(at, flags, x->name, x->value, x->size);
 	return length <= 0 || !x->size ? length : rc_target_put(notice, (uint64_t)a[1], x->value, (size_t)length);
 }
 
@@ -377,10 +364,8 @@ static int64_t get_names(struct rc_notice *notice, struct rc_location at, int fl
 	struct xattr *x = notice->memory;
 	ssize_t length;
 
-	if (!(flags & AT_EMPTY_PATH) && rc_attributes_no_xattrs(at, !(flags & AT_SYMLINK_NOFOLLOW), NULL))
-		return 0;
 	x->size = (size_t)a[1] < sizeof x->value ? (size_t)a[1] : sizeof x->value;
-	length = rc_call_listxattr(at, flags, (char *)x->value, x->size);
+	length = rc_lookup_listxattr(at, flags, (char *)x->value, x->size);
 	return length <= 0 || !x->size ? length : rc_target_put(notice, (uint64_t)a[0], x->value, (size_t)length);
 }
 

@@ -179,6 +179,8 @@ examples:
     add("--debug", action="store_true", help="a line on stderr for each forwarded call")
     add("--stats", action="store_true", help="calls, round trips, bytes, the slowest calls: on stderr at the end")
     add("--trace", metavar="FILE", help="each remote call as a span in FILE; ui.perfetto.dev opens it")
+    add("--max-stale", type=_count, metavar="MS", help="what is known of files counts for MS ms (1000); 0: ask every time")
+    add("--cache-size", type=_count, metavar="MIB", help="memory for it, for all processes together (32); 0: none")
     add("--timeout", type=_seconds, metavar="S", help="wait S seconds for a silent server")
     add("--fd-shift", type=int, metavar="N", help="lowest remote descriptor; 0: the lowest free")
     options = parser.parse_args(arguments)
@@ -199,6 +201,8 @@ examples:
         ("--timeout", options.timeout),
         ("--fd-shift", options.fd_shift),
         ("--trace", options.trace),
+        ("--max-stale", options.max_stale),
+        ("--cache-size", options.cache_size),
     ):
         if value is not None:
             words += [name, str(value)]
@@ -345,6 +349,13 @@ def _seconds(text: str) -> float:
     if not 0 <= value < 1e9:
         raise ValueError
     return int(value) if value == int(value) else value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 1 << 20:  # as far as csrc/config.c counts
+        raise ValueError
+    return value
 
 
 def _fail(command: str, message: str, status: int) -> int:

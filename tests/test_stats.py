@@ -30,6 +30,8 @@ class Stats(NamedTuple):
     wasted: int
     by_listings: int
     by_open: int
+    remembered: int
+    missing: int
     slowest: List[str]
 
 
@@ -46,7 +48,7 @@ def parse(text: str) -> Stats:
         refused.group(1).split(", ") if refused else [],
         *numbers("round trips: N, and N requests sent ahead; waited "),
         *numbers("bytes: N received, N sent; read ahead: N used, N wasted$"),
-        *numbers("answered without asking: N by listings, N by what came with open$"),
+        *numbers("answered without asking: N by listings, N by what came with open, N asked before, N known to be missing$"),
         re.findall(r"^remotec: (?:slowest:|        ) +[0-9.]+ ms  (.*)$", text, re.MULTILINE),
     )
 
