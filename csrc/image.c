@@ -55,8 +55,9 @@ int rc_image_load(struct rc_location at, const char *name, struct rc_image *imag
 	char head[HEAD + 1];
 	struct iovec part = { head, HEAD };
 	struct rc_opened opened;
+	struct rc_known known;
 	ssize_t got;
-	int result = rc_call_open(at, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0, 0, NULL, 0, &opened);
+	int result = rc_lookup_open(at, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0, 0, &opened, &known);
 
 	image->fd = -1;
 	*image->interpreter = '\0';
@@ -64,7 +65,9 @@ int rc_image_load(struct rc_location at, const char *name, struct rc_image *imag
 		return result;
 	result = S_ISREG(opened.stat.mode)
 		 ? rc_call_access((struct rc_location){ opened.handle, "" }, X_OK, AT_EMPTY_PATH | AT_EACCESS) : -EACCES;
-	got = result ? result : rc_call_pread(opened.handle, &part, 1, 0);
+	got = result ? result : rc_cache_read(known.content, &part, 1, 0);
+	if (got == -EAGAIN)
+		got = rc_call_pread(opened.handle, &part, 1, 0);
 	if (got >= 0 && (got < 4 || (memcmp(head, "\177ELF", 4) && memcmp(head, "#!", 2))))
 		got = -ENOEXEC;
 	if (got < 0) {

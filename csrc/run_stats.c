@@ -121,16 +121,18 @@ static void print_refusals(void)
 static void print_network(void)
 {
 	unsigned long long used = count_of(RC_COUNT_READ_AHEAD_USED), asked = count_of(RC_COUNT_READ_AHEAD);
+	unsigned long long by_listing = count_of(RC_COUNT_FROM_LISTING), by_open = count_of(RC_COUNT_FROM_OPEN),
+			   before = count_of(RC_COUNT_REMEMBERED), missing = count_of(RC_COUNT_KNOWN_MISSING),
+			   known = by_listing + by_open + before + missing, trips = count_of(RC_COUNT_ROUND_TRIPS);
 	char received[32], sent[32], taken[32], wasted[32];
 
 	fprintf(stderr, "remotec: round trips: %llu, and %llu requests sent ahead; waited %.1f ms\n",
-		count_of(RC_COUNT_ROUND_TRIPS), count_of(RC_COUNT_SENT_AHEAD), (double)count_of(RC_COUNT_WAITED_NS) / 1e6);
-	fprintf(stderr, "remotec: bytes: %s received, %s sent; read ahead: %s used, %s wasted\n",
+		trips, count_of(RC_COUNT_SENT_AHEAD), (double)count_of(RC_COUNT_WAITED_NS) / 1e6);
+	fprintf(stderr, "remotec: bytes: %s received, %s sent; read ahead: %s used, %s wasted; %llu files not sent again\n",
 		grouped(count_of(RC_COUNT_RECEIVED), received), grouped(count_of(RC_COUNT_SENT), sent),
-		grouped(used, taken), grouped(asked > used ? asked - used : 0, wasted));
-	fprintf(stderr, "remotec: answered without asking: %llu by listings, %llu by what came with open, %llu asked before, "
-		"%llu known to be missing\n", count_of(RC_COUNT_FROM_LISTING), count_of(RC_COUNT_FROM_OPEN),
-		count_of(RC_COUNT_REMEMBERED), count_of(RC_COUNT_KNOWN_MISSING));
+		grouped(used, taken), grouped(asked > used ? asked - used : 0, wasted), count_of(RC_COUNT_SAME_CONTENT));
+	fprintf(stderr, "remotec: answered without asking: %llu %%: %llu by listings, %llu by what came with open, %llu asked before, "
+		"%llu known to be missing\n", known ? 100 * known / (known + trips) : 0, by_listing, by_open, before, missing);
 }
 
 static uint32_t time_of(const struct rc_slow *row)

@@ -55,6 +55,10 @@ def test_routes(tmp_path: Path) -> None:
     run(build("test_route", ["csrc/route.c"], tmp_path))
 
 
+def test_the_cache_and_writers_that_are_killed(tmp_path: Path) -> None:
+    run(build("test_cache", core(), tmp_path))
+
+
 def test_mutated_replies(tmp_path: Path) -> None:
     said = run(build("fuzz_reply", core(), tmp_path), "20000", stdin=str(ROOT / "tests/vectors/messages.hex"))
     assert said == "20000 mutated replies taken\n"

@@ -28,6 +28,8 @@ class Stats(NamedTuple):
     sent: int
     used: int
     wasted: int
+    not_again: int
+    known_percent: int
     by_listings: int
     by_open: int
     remembered: int
@@ -47,8 +49,8 @@ def parse(text: str) -> Stats:
         {tier: tuple(map(int, counts)) for tier, *counts in rows},
         refused.group(1).split(", ") if refused else [],
         *numbers("round trips: N, and N requests sent ahead; waited "),
-        *numbers("bytes: N received, N sent; read ahead: N used, N wasted$"),
-        *numbers("answered without asking: N by listings, N by what came with open, N asked before, N known to be missing$"),
+        *numbers("bytes: N received, N sent; read ahead: N used, N wasted; N files not sent again$"),
+        *numbers("answered without asking: N %: N by listings, N by what came with open, N asked before, N known to be missing$"),
         re.findall(r"^remotec: (?:slowest:|        ) +[0-9.]+ ms  (.*)$", text, re.MULTILINE),
     )
 
