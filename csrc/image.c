@@ -52,7 +52,7 @@ static int fill(const struct rc_opened *opened, const char *name)
 
 int rc_image_load(struct rc_location at, const char *name, struct rc_image *image)
 {
-	char head[HEAD + 1];
+	char head[HEAD + 1] = "";
 	struct iovec part = { head, HEAD };
 	struct rc_opened opened;
 	struct rc_known known;

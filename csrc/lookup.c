@@ -315,10 +315,10 @@ int rc_lookup_open(struct rc_location at, int flags, unsigned mode, uint64_t res
 
 int rc_lookup_stat(struct rc_location at, int flags, unsigned mask, struct rc_stat *stat)
 {
-	uint32_t asked_ms = rc_cache_now();
 	struct place place;
 	struct rc_fact fact;
 	bool keyed = find_place(at, flags, &place);
+	uint32_t asked_ms;
 	int result;
 
 	if (keyed && recall(&place, flags, &fact) && (fact.error || !(mask & ~fact.stat.mask))) {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What processes of one session were told is shared between them, and never said when it's too old (design, section 8)."""
+"""What processes of one session were told is shared between them, and never said when it's too old (design §8)."""
 
 from __future__ import annotations
 
@@ -126,14 +126,17 @@ def test_a_second_python_imports_with_what_the_first_was_told(relay: CountingRel
 
 
 def test_a_program_is_looked_for_along_path_once(relay: CountingRelay, box: Path, tier: str) -> None:
-    line = "PATH=/box/i0:/box/i1:/box/none:$PATH; for i in $(seq 20); do sh -c 'expr 1 > /dev/null; true'; env expr 1 > /dev/null; done"
+    twice = "sh -c 'expr 1 > /dev/null; true'; env expr 1 > /dev/null"
+    line = f"PATH=/box/i0:/box/i1:/box/none:$PATH; for i in $(seq 20); do {twice}; done"
     one, many = (Run(relay, box, tier, each, *LONG) for each in (line.replace("20", "1"), line))
     assert many.status == 0
     assert many.requests == one.requests
 
 
 @pytest.mark.parametrize("options", [("--max-stale", "0"), ("--cache-size", "0")])
-def test_nothing_is_kept_where_nobody_wants_it(relay: CountingRelay, box: Path, tier: str, options: Tuple[str, str]) -> None:
+def test_nothing_is_kept_where_nobody_wants_it(
+    relay: CountingRelay, box: Path, tier: str, options: Tuple[str, str]
+) -> None:
     line = "for i in 1 2 3; do test -e /box/missing; stat -c %s /box/file; done; exec cat /box/file"
     run = Run(relay, box, tier, line, *options)
     assert run.requests["STAT"] == 6
@@ -172,7 +175,7 @@ with open(sys.argv[1], 'w') as out:
 
 
 class Writer(threading.Thread):
-    """Changes files of the server's until told to stop; `history`: per thing, its states and around when each was put there."""
+    """Changes files of the server's until told to stop; `history`: per thing, its states and when each came about."""
 
     def __init__(self, box: Path) -> None:
         super().__init__(daemon=True)

@@ -50,7 +50,8 @@ def parse(text: str) -> Stats:
         refused.group(1).split(", ") if refused else [],
         *numbers("round trips: N, and N requests sent ahead; waited "),
         *numbers("bytes: N received, N sent; read ahead: N used, N wasted; N files not sent again$"),
-        *numbers("answered without asking: N %: N by listings, N by what came with open, N asked before, N known to be missing$"),
+        *numbers("answered without asking: N %: N by listings, N by what came with open, N asked before, "
+                 "N known to be missing$"),
         re.findall(r"^remotec: (?:slowest:|        ) +[0-9.]+ ms  (.*)$", text, re.MULTILINE),
     )
 
