@@ -375,7 +375,9 @@ class Host:
         )
 
     def gone(self, link: Any) -> None:
-        self.links.pop(link).cancel()  # it holds the link's memory
+        timer = self.links.pop(link, None)
+        if timer is not None:
+            timer.cancel()  # it holds the link's memory
         connection = link.connection
         session = connection.session
         connection.closed()
