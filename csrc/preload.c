@@ -179,22 +179,23 @@ static int from_descriptor(struct rc_target *t, const struct rc_description *d, 
 	return result ? result : from_route(t);
 }
 
-/* /dev/stdin, /proc/self/fd/N: 0 where N is local, 1 where it's a placeholder, -1: not such a name. */
+/* /dev/stdin, /proc/self/fd/N, /proc/<own pid>: 0 where it is local, 1 where it's a placeholder, -1: not such a name. */
 static int find_descriptor(struct rc_target *t, int flags)
 {
 	struct rc_description *d;
 	char folded[64];
 	bool reads;
-	int fd;
+	int fd, pid;
 
 	if ((strncmp(t->given, "/dev/", 5) && strncmp(t->given, "/proc/", 6)) ||
 	    rc_path_fold("/", t->given, folded, sizeof folded) < 0)
 		return -1;
-	fd = rc_route_descriptor(folded, rc_sys_getpid());
+	pid = rc_sys_getpid();
+	fd = rc_route_descriptor(folded, pid);
 	if (fd == RC_ROUTE_CWD)
 		fd = rc_cwd() ? RC_CWD_FD : -1;
 	if (fd < 0)
-		return -1;
+		return rc_route_own_process(&rc_config.routes, folded, pid) ? 0 : -1;
 	reads = flags & RC_READ_LINK & ~AT_SYMLINK_NOFOLLOW;
 	d = flags & AT_SYMLINK_NOFOLLOW && !reads ? NULL : rc_fdtable_get(fd);
 	if (!d)

@@ -347,6 +347,20 @@ int rc_route_descriptor(const char *path, int pid)
 	return rest[1] == 'c' ? RC_ROUTE_CWD : number(rest + 4);
 }
 
+bool rc_route_own_process(const struct rc_routes *routes, const char *path, int pid)
+{
+	char digits[10] = "";
+	size_t length;
+
+	if (pid < 0 || strncmp(path, "/proc/", 6))
+		return false;
+	length = strcspn(path + 6, "/");
+	if (length >= sizeof digits)
+		return false;
+	memcpy(digits, path + 6, length);
+	return number(digits) == pid && !is_remote(routes, "/proc/self");
+}
+
 bool rc_route_may_lead_away(const struct rc_routes *routes, const char *path)
 {
 	size_t length = strcspn(path, "/");

@@ -68,4 +68,8 @@ int rc_route_reverse(const struct rc_routes *routes, const char *server_path, ch
 enum { RC_ROUTE_CWD = -2 };
 int rc_route_descriptor(const char *path, int pid);
 
+/* Whether `path`, folded, is "/proc/<pid>" or below it, and /proc/self is local: the process asks about itself by its number, as
+ * procps does, which on the server is another's. */
+bool rc_route_own_process(const struct rc_routes *routes, const char *path, int pid);
+
 #endif

@@ -69,14 +69,15 @@ static int place_descriptor(struct rc_notice *notice, int fd, const char *path, 
 static int place_own(struct rc_notice *notice, int flags, struct rc_place *place)
 {
 	char folded[64];
-	int fd;
+	int fd, pid;
 
 	if ((strncmp(place->given, "/dev/", 5) && strncmp(place->given, "/proc/", 6)) ||
 	    rc_path_fold("/", place->given, folded, sizeof folded) < 0)
 		return -1;
-	fd = rc_route_descriptor(folded, folded[6] >= '0' && folded[6] <= '9' ? rc_target_process(notice) : -1);
+	pid = folded[6] >= '0' && folded[6] <= '9' ? rc_target_process(notice) : -1;
+	fd = rc_route_descriptor(folded, pid);
 	if (fd < 0)
-		return -1;
+		return rc_route_own_process(&rc_config.routes, folded, pid) ? 0 : -1;
 	if (flags & AT_SYMLINK_NOFOLLOW)
 		return 0;
 	place->extra = AT_EMPTY_PATH;

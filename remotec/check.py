@@ -13,6 +13,7 @@ from typing import Any, Optional
 
 from remotec import cli, protocol, sockets, version
 from remotec.client import Client, error_of
+from remotec.defaults import REMOTE
 
 RTT_SAMPLES = 20
 THROUGHPUT_S = 1.0
@@ -58,12 +59,12 @@ def report(server: str, local: Optional[str], remote: Optional[str], paths: list
             problem = try_tier(tier, server)
             print(f"  {tier:10}", problem or "works")
             working += [] if problem else [tier]
-    print("\nrules" + (" (default: what the command needs to run stays local)" if remote == "/" else ""))
+    print("\nrules" + (" (default: what the command needs to run stays local)" if remote == REMOTE else ""))
     for path in filter(None, (local or "").split(":")):
         print("  local    ", path)
     for rule in filter(None, (remote or "").split(":")):
         print("  remote   ", rule.replace("=", "  is the server's "))
-    if remote != "/":
+    if remote != REMOTE:
         print("  otherwise", "local" if remote else "remote")
     for path in paths:
         print(f"  {path}  is  {side(path, local, remote)}")

@@ -233,10 +233,9 @@ def rules_of(options: argparse.Namespace, command: list[str]) -> tuple[Optional[
     if local is None and remote is None:
         local, remote = os.environ.get("LOCAL_PATHS") or None, os.environ.get("REMOTE_PATHS") or None
     if local is None and remote is None:
-        from remotec.defaults import local_paths
+        from remotec.defaults import REMOTE, local_paths
 
-        # A rule, not what is left over: programs there are the server's too, not only files.
-        local, remote = ":".join(local_paths(command)), "/"
+        local, remote = ":".join(local_paths(command)), REMOTE
     return local, remote
 
 

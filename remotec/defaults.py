@@ -22,6 +22,10 @@ SYSTEM = (
     # this process and this machine's devices
     *("/dev", "/proc/self", "/proc/thread-self", "/sys/devices/system/cpu"),
 )
+# But what is mounted where, as `df` reads it, is about the paths that the program sees: the server's.
+MOUNTS = ("/proc/self/mountinfo", "/proc/self/mounts", "/proc/self/mountstats")
+# A rule, not what is left over: programs there are the server's too, not only files.
+REMOTE = ":".join(("/", *MOUNTS))
 # Beside a program in PREFIX/bin, for a PREFIX that isn't one of the above (a venv, /opt/x, ~/.local).
 BESIDE = ("bin", "lib", "lib64", "libexec", "pyvenv.cfg")
 

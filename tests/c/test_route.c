@@ -86,6 +86,9 @@ int main(void)
 	expect("descriptor", rc_route_descriptor("/proc/self/fd/7", 1), 7);
 	expect("stdin", rc_route_descriptor("/dev/stdin", 1), 0);
 	expect("another's descriptor", rc_route_descriptor("/proc/12/fd/7", 13), -1);
+	expect("itself by number", rc_route_own_process(&box, "/proc/12/stat", 12), 1);
+	expect("another process", rc_route_own_process(&box, "/proc/12/stat", 1), 0);
+	expect("no process", rc_route_own_process(&box, "/proc/self", -1), 0);
 	rc_routes_free(&box);
 	rc_routes_free(&original);
 	rc_routes_free(&both);
