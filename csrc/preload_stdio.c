@@ -3,7 +3,8 @@
  * Streams: libc's own reads pass no wrapper, so a FILE on a placeholder must not find it empty.
  *
  * A small regular file is put into its placeholder and the stream is libc's own: everything works, wide characters too.  What is
- * larger, or has no offset, is a cookie stream that reads as it goes.  Under a supervisor all streams are libc's own.
+ * larger, or has no offset, is a cookie stream that reads as it goes, or is told why it can't (EISDIR).  Under a supervisor all
+ * streams are libc's own.
  */
 #include "preload.h"
 
@@ -65,7 +66,7 @@ static FILE *stream_of(struct rc_description *d, int fd, const char *mode)
 {
 	int result = 0;
 
-	if (d->kind == RC_KIND_DIRECTORY || d->kind == RC_KIND_PATH || rc_config.supervised)
+	if (rc_config.supervised)
 		return rc_next_fdopen(fd, mode);
 	/* Native reads would be refused by a supervisor above that isn't this session's. */
 	if (positioned_up_to(d, FILL_OPENED) && !rc_raw) {
@@ -224,7 +225,7 @@ void rc_stdio_start(void)
 {
 	struct rc_description *d = rc_config.supervised ? NULL : rc_fdtable_get(0);
 
-	if (!d || d->kind == RC_KIND_DIRECTORY || d->kind == RC_KIND_PATH)
+	if (!d)
 		return;
 	if (positioned_up_to(d, FILL_INHERITED) && rc_description_fill(d, 0) == 0)
 		return;

@@ -87,7 +87,7 @@ def open_flags(wire: int) -> int:
     for bits, flag in _OPEN_FLAGS:
         if wire & bits == bits:
             host |= flag
-    return host
+    return host & ~getattr(os, "O_DIRECT", 0)  # wants aligned buffers: the program's are, ours needn't be
 
 
 def _translate(bits: int, pairs: "List[Tuple[int, int]]") -> int:

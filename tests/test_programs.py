@@ -49,6 +49,9 @@ cat {box}/"with space" {box}/new$'\n'line {box}/caf$'\xe9'\ latin1 {box}/ünïco
 split -n 3 {box}/text /tmp/remotec-split.$$. && cat /tmp/remotec-split.$$.* | md5sum; rm /tmp/remotec-split.$$.*
 cat <(cat {box}/text) {box}/one | md5sum; for i in 1 2 3 4; do md5sum < {box}/bin & done; wait
 (sleep 0.2; echo late) > {srv}/fifo & cat {box}/fifo; wait
+dd if={box}/bin iflag=direct bs=4096 count=9 status=none | md5sum; wc {box}/many; python3 -c 'import ctypes; c =
+    ctypes.CDLL(None, use_errno=True); c.fopen.restype = ctypes.c_void_p; f = ctypes.c_void_p(c.fopen(b"{box}/many",
+    b"r")); print(c.fgetc(f), c.ferror(f) != 0, ctypes.get_errno())'
 strings {box}/elf | md5sum; xxd {box}/elf | tail -2; gzip -c < {box}/text | gzip -dc | md5sum; tac {box}/lines | head -2
 """)
 
