@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -175,3 +177,60 @@ def test_a_listing_with_attributes_is_one_round_trip_for_a_thousand_entries(
     counts = count(relay, box, "assert sum(e.stat().st_size for e in os.scandir('/box/many')) == 0")
     assert counts["READDIR"] <= 1 + 2500 // 1000 + 1
     assert sum(counts.values()) - counts["READDIR"] <= 2
+
+
+def run_in(relay: CountingRelay, tree: Path, *words: str) -> "Counter[str]":
+    """The requests of a program on `tree`, which it sees as /box; what it prints is a plain run's."""
+    relay.counts.clear()
+    remotec = command(relay.address, tree, "both", "--local", "/")
+    env = {**os.environ, "LC_ALL": "C.UTF-8", "GIT_OPTIONAL_LOCKS": "0", "GIT_CONFIG_COUNT": "1"}
+    env.update(GIT_CONFIG_KEY_0="safe.directory", GIT_CONFIG_VALUE_0="*")
+    done = subprocess.run([*remotec, *words], capture_output=True, timeout=60, env=env)
+    plain = subprocess.run([word.replace("/box", str(tree)) for word in words], capture_output=True, env=env)
+    assert (done.returncode, done.stderr) == (plain.returncode, plain.stderr) == (0, b"")
+    assert sorted(done.stdout.split(b"\n")) == sorted(plain.stdout.replace(os.fsencode(tree), b"/box").split(b"\n"))
+    del relay.counts["STATUS"]  # remotec-run's own
+    return relay.counts.copy()
+
+
+@pytest.fixture(scope="module")
+def forest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    forest = tmp_path_factory.mktemp("forest")
+    (forest / "small").write_text("small\n")
+    (forest / "wide").mkdir()
+    for i in range(10_000):
+        os.close(os.open(forest / "wide" / f"entry{i}", os.O_CREAT))
+    for i in range(50):
+        (forest / "fifty" / str(i)).mkdir(parents=True)
+        for k in range(100):
+            os.close(os.open(forest / "fifty" / str(i) / f"file{k}", os.O_CREAT))
+    return forest
+
+
+def test_cat_of_a_small_file(relay: CountingRelay, forest: Path) -> None:
+    assert run_in(relay, forest, "cat", "/box/small") == {"OPEN": 1}
+
+
+def test_ls_of_ten_thousand_entries(relay: CountingRelay, forest: Path) -> None:
+    counts = run_in(relay, forest, "ls", "-l", "/box/wide")
+    assert counts["READDIR"] <= 1 + 10_000 // 1000 + 1
+    assert sum(counts.values()) - counts["READDIR"] <= 5  # the directory itself: STAT, OPEN, and 3 GETXATTR of ls
+
+
+def test_find_of_five_thousand_files_in_fifty_directories(relay: CountingRelay, forest: Path) -> None:
+    counts = run_in(relay, forest, "find", "/box/fifty", "-type", "f", "-size", "0", "-newermt", "2001-01-01")
+    assert counts["READDIR"] <= 2 * 51
+    assert sum(counts.values()) <= 51 * 3 + 1, counts
+
+
+def test_git_status_of_two_thousand_files(relay: CountingRelay, tmp_path: Path) -> None:
+    if not shutil.which("git"):
+        pytest.skip("not installed: git")
+    for i in range(2000):
+        path = tmp_path / f"directory{i % 40}" / f"file{i}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"{i}\n")
+    git = "git init -q . && git add -A && git -c user.name=a -c user.email=a@b commit -qm one && git update-index --refresh"
+    subprocess.run(["sh", "-c", git], cwd=tmp_path, check=True)
+    counts = run_in(relay, tmp_path, "git", "-C", "/box", "status", "--porcelain")
+    assert sum(counts.values()) <= 2000 + 40 * 8, counts
