@@ -95,3 +95,33 @@ TWO_PATHS(renameat2, (int old_dirfd, const char *old, int to_dirfd, const char *
 TWO_PATHS(link, (const char *old, const char *to), (old, to), add_name(AT_FDCWD, old, AT_FDCWD, to, 0, &t))
 TWO_PATHS(linkat, (int old_dirfd, const char *old, int to_dirfd, const char *to, int flags),
 	  (old_dirfd, old, to_dirfd, to, flags), add_name(old_dirfd, old, to_dirfd, to, flags, &t))
+
+/* ------------------------------------------------------------------------ names that libc makes and opens itself */
+
+#define TEMPLATE(type, name, params, args, failed) \
+	RC_EXPORT type name params \
+	{ \
+		struct rc_target t; \
+		int side; \
+		if (!rc_ready()) \
+			return rc_pass_##name() args; \
+		side = rc_locate(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &t); \
+		if (side == 0 && !t.instead) { \
+			rc_count_local(); \
+			return rc_next_##name args; \
+		} \
+		(void)rc_finish(side < 0 ? side : side == 0 ? rc_refuse_path(#name, &t, -ENOSYS) \
+				: RC_SPAN(#name, t.given, -1, t.at.directory, rc_refuse_new(#name, &t))); \
+		return failed; \
+	}
+TEMPLATE(int, mkstemp, (char *path), (path), -1)
+TEMPLATE(int, mkostemp, (char *path, int flags), (path, flags), -1)
+TEMPLATE(int, mkstemps, (char *path, int suffix), (path, suffix), -1)
+TEMPLATE(int, mkostemps, (char *path, int suffix, int flags), (path, suffix, flags), -1)
+TEMPLATE(char *, mkdtemp, (char *path), (path), NULL)
+#ifdef __GLIBC__
+TEMPLATE(int, mkstemp64, (char *path), (path), -1)
+TEMPLATE(int, mkostemp64, (char *path, int flags), (path, flags), -1)
+TEMPLATE(int, mkstemps64, (char *path, int suffix), (path, suffix), -1)
+TEMPLATE(int, mkostemps64, (char *path, int suffix, int flags), (path, suffix, flags), -1)
+#endif

@@ -220,6 +220,26 @@ FREOPEN(freopen, 0)
 FREOPEN(freopen64, RC_LARGE)
 #endif
 
+#ifdef __GLIBC__
+/* fopen and fclose in libc's words, which pass no wrapper. */
+RC_EXPORT FILE *setmntent(const char *path, const char *mode)
+{
+	struct rc_target t;
+	char with[8] = "";
+
+	if (!rc_ready() || rc_locate(AT_FDCWD, path, 0, &t) == 0 || strlen(mode) > sizeof with - 2)
+		return rc_pass_setmntent()(path, mode);
+	return fopen(path, strcat(strcpy(with, mode), "e"));
+}
+
+RC_EXPORT int endmntent(FILE *stream)
+{
+	if (stream)
+		fclose(stream);
+	return 1;
+}
+#endif
+
 /* Standard input that a shell has redirected from a remote file. */
 void rc_stdio_start(void)
 {

@@ -314,3 +314,30 @@ RC_EXPORT int nftw64(const char *root, int (*function)(const char *, const struc
 				   : rc_pass_nftw64()(root, function, descriptors, flags);
 }
 #endif
+
+#ifdef __GLIBC__
+/* ----------------------------------------------------------------------------------------------------- fts(3) */
+
+/* libc's fts walks by calls of its own; the programs that use one mostly carry their own.  Refused, never a local tree's. */
+static bool any_remote(char *const *paths)
+{
+	struct rc_target t;
+
+	for (; !rc_config.supervised && *paths; paths++)
+		if (rc_locate(AT_FDCWD, *paths, 0, &t) != 0)
+			return rc_refuse_path("fts_open", &t, -ENOSYS);
+	return false;
+}
+
+#define FTS_OPEN(name) \
+	RC_EXPORT void *name(char *const *paths, int options, int (*compare)(const void **, const void **)) \
+	{ \
+		if (rc_ready() && any_remote(paths)) { \
+			errno = ENOSYS; \
+			return NULL; \
+		} \
+		return rc_pass_##name()(paths, options, compare); \
+	}
+FTS_OPEN(fts_open)
+FTS_OPEN(fts64_open)
+#endif

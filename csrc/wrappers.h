@@ -305,6 +305,17 @@ PATH(int, unlinkat, (int dirfd, const char *path, int flags), (dirfd, path, flag
      rc_refuse_entry("unlinkat", &t))
 PATH(int, rmdir, (const char *path), (path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, rc_refuse_entry("rmdir", &t))
 PATH(int, remove, (const char *path), (path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, rc_refuse_entry("remove", &t))
+OWN(int, mkstemp, (char *path))
+OWN(int, mkostemp, (char *path, int flags))
+OWN(int, mkstemps, (char *path, int suffix))
+OWN(int, mkostemps, (char *path, int suffix, int flags))
+OWN(char *, mkdtemp, (char *path))
+#ifdef __GLIBC__
+OWN(int, mkstemp64, (char *path))
+OWN(int, mkostemp64, (char *path, int flags))
+OWN(int, mkstemps64, (char *path, int suffix))
+OWN(int, mkostemps64, (char *path, int suffix, int flags))
+#endif
 OWN(int, rename, (const char *old, const char *to))
 OWN(int, renameat, (int old_dirfd, const char *old, int to_dirfd, const char *to))
 OWN(int, renameat2, (int old_dirfd, const char *old, int to_dirfd, const char *to, unsigned flags))
@@ -403,6 +414,11 @@ OWN(int, scandirat64, (int dirfd, const char *path, struct dirent64 ***list, int
 OWN(int, ftw64, (const char *root, int (*function)(const char *, const struct stat64 *, int), int descriptors))
 OWN(int, nftw64, (const char *root, int (*function)(const char *, const struct stat64 *, int, struct FTW *),
 		  int descriptors, int flags))
+OWN(void *, fts_open, (char *const *paths, int options, int (*compare)(const void **, const void **)))
+OWN(void *, fts64_open, (char *const *paths, int options, int (*compare)(const void **, const void **)))
+PATH(int, name_to_handle_at, (int dirfd, const char *path, struct file_handle *handle, int *mount, int flags),
+     (dirfd, path, handle, mount, flags), dirfd, path, flags & AT_EMPTY_PATH,
+     rc_refuse_path("name_to_handle_at", &t, -EOPNOTSUPP))
 OWN(int, glob, (const char *pattern, int flags, int (*failed)(const char *, int), glob_t *found))
 #if __SIZEOF_LONG__ == 8
 OWN(int, glob64, (const char *pattern, int flags, int (*failed)(const char *, int), glob64_t *found))
@@ -429,6 +445,8 @@ OWN(FILE *, freopen, (const char *path, const char *mode, FILE *stream))
 OWN(FILE *, fdopen, (int fd, const char *mode))
 OWN(int, fclose, (FILE *stream))
 #ifdef __GLIBC__
+OWN(FILE *, setmntent, (const char *path, const char *mode))
+OWN(int, endmntent, (FILE *stream))
 OWN(FILE *, fopen64, (const char *path, const char *mode))
 OWN(FILE *, freopen64, (const char *path, const char *mode, FILE *stream))
 #endif
@@ -457,4 +475,16 @@ FD(int, fstatvfs64, (int fd, struct statvfs64 *to), (fd, to), fd,
    rc_remote_fstatfs("fstatvfs", d, fd, rc_put_struct_statvfs64, to))
 OWN(char *, canonicalize_file_name, (const char *path))
 OWN(char *, __realpath_chk, (const char *path, char *resolved, size_t room))
+#endif
+
+/* -------------------------------------------------------------------------------------------------- accounts */
+#ifdef __GLIBC__
+OWN(struct passwd *, getpwnam, (const char *key))
+OWN(struct passwd *, getpwuid, (uid_t key))
+OWN(struct group *, getgrnam, (const char *key))
+OWN(struct group *, getgrgid, (gid_t key))
+OWN(int, getpwnam_r, (const char *key, struct passwd *to, char *buffer, size_t size, struct passwd **found))
+OWN(int, getpwuid_r, (uid_t key, struct passwd *to, char *buffer, size_t size, struct passwd **found))
+OWN(int, getgrnam_r, (const char *key, struct group *to, char *buffer, size_t size, struct group **found))
+OWN(int, getgrgid_r, (gid_t key, struct group *to, char *buffer, size_t size, struct group **found))
 #endif

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""What libc opens by calls of its own: users and groups, mount tables, temporary names, fts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Callable, Dict
+
+import pytest
+
+from conftest import Same
+from oracle import Server
+
+PROGRAM = """
+import ctypes, grp, os, pwd, sys
+libc = ctypes.CDLL(None, use_errno=True)
+print(pwd.getpwnam("visitor"), pwd.getpwuid(4242).pw_name, grp.getgrnam("visitors"), grp.getgrgid(4343).gr_name)
+for look, key in ((pwd.getpwnam, "daemon"), (pwd.getpwuid, 1), (grp.getgrnam, "daemon"), (grp.getgrgid, 1)):
+    try:
+        print(look(key))
+    except KeyError as error:
+        print(error)
+class Passwd(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("password", ctypes.c_char_p), ("uid", ctypes.c_uint), ("gid", ctypes.c_uint)]
+for call, key in ((libc.getpwnam, b"visitor"), (libc.getpwuid, 4242), (libc.getpwnam, b"long"), (libc.getpwnam, b"daemon")):
+    call.restype = ctypes.POINTER(Passwd)
+    ctypes.set_errno(7)
+    found = call(key)
+    print(found.contents.name if found else None, found.contents.gid if found else ctypes.get_errno())
+"""
+
+NAMES = r"""
+python3 -c 'import ctypes, os
+c = ctypes.CDLL(None, use_errno=True)
+for name, more in (("mkstemp", ()), ("mkostemp", (0,)), ("mkstemps", (0,)), ("mkstemp64", ()), ("mkdtemp", ())):
+    for where in ("{box}/many", "{box}/missing"):
+        print(name, getattr(c, name)(ctypes.create_string_buffer(os.fsencode(where + "/XXXXXX")), *more), ctypes.get_errno())'
+ls -d {box}/many/??????
+"""
+
+Ask = Callable[[str], str]
+
+
+def test_users_and_groups_are_the_servers(servers: Dict[str, Server], tmp_path: Path, tier: str) -> None:
+    (tmp_path / "passwd").write_text(
+        f"# a comment\nvisitor:x:4242:4343:A Visitor:/home/visitor:/bin/sh\nlong:x:5:6:{'x' * 5000}:/:/bin/sh\n"
+    )
+    (tmp_path / "group").write_text("visitors:x:4343:visitor,other\n")
+    remotec = [sys.executable, "-m", "remotec", "run", "-s", servers["fast"].address, "--tier", tier]
+    rules = [word for name in ("passwd", "group") for word in ("--remote", f"/etc/{name}={tmp_path / name}")]
+    done = subprocess.run(
+        [*remotec, *rules, "--", "python3", "-c", PROGRAM], capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "pwd.struct_passwd(pw_name='visitor', pw_passwd='x', pw_uid=4242, pw_gid=4343, pw_gecos='A Visitor', "
+        "pw_dir='/home/visitor', pw_shell='/bin/sh') visitor "
+        "grp.struct_group(gr_name='visitors', gr_passwd='x', gr_gid=4343, gr_mem=['visitor', 'other']) visitors",
+        "\"getpwnam(): name not found: 'daemon'\"",
+        "'getpwuid(): uid not found: 1'",
+        "\"getgrnam(): name not found: 'daemon'\"",
+        "'getgrgid(): gid not found: 1'",
+        "b'visitor' 4343",
+        "b'visitor' 4343",
+        "b'long' 6",
+        "None 7",
+    ]
+
+
+def test_temporary_names_are_refused_as_by_a_read_only_mount(
+    servers: Dict[str, Server], tree: Path, tier: str
+) -> None:
+    line = NAMES.replace("{box}", "/box")
+    remotec = [sys.executable, "-m", "remotec", "run", "-s", servers["fast"].address, "--tier", tier]
+    done = subprocess.run(
+        [*remotec, "--remote", f"/box={tree}", "--", "sh", "-c", line], capture_output=True, text=True, timeout=60
+    )
+    results = {line.rsplit(" ", 2)[0]: [] for line in done.stdout.splitlines()}  # type: Dict[str, list[str]]
+    for each in done.stdout.splitlines():
+        results[each.rsplit(" ", 2)[0]].append(each.rsplit(" ", 2)[2])
+    assert list(results.values()) == [["30", "2"]] * 5
+    assert not list((tree / "many").glob("??????"))
+
+
+def test_a_mount_table_is_the_servers(same: Same, tree: Path, tier: str) -> None:
+    (tree / "table").write_text("what /where type rw,one 0 0\nmore /there kind ro 1 2\n")
+    program = (
+        "import ctypes; c = ctypes.CDLL(None); c.setmntent.restype = ctypes.c_void_p; "
+        'f = ctypes.c_void_p(c.setmntent(b"{box}/table", b"r")); g = c.getmntent; '
+        "g.restype = ctypes.POINTER(ctypes.c_char_p * 4); print(*(g(f).contents[:] for i in (1, 2)), bool(g(f)), c.endmntent(f))"
+    )
+    same(f"python3 -c '{program}'", tier)
