@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
@@ -15,9 +14,9 @@ import pytest
 FAKED = {
     "uptime": "7200.00 100.00\n",
     "loadavg": "1.25 2.50 3.75 1/2 3\n",
-    "meminfo": "MemTotal: 7654321 kB\nMemFree: 654321 kB\nMemAvailable: 54321 kB\nBuffers: 0 kB\nCached: 0 kB\nSwapTotal: 0 kB\n"
-    "SwapFree: 0 kB\nSlab: 0 kB\nShmem: 0 kB\nSReclaimable: 0 kB\n",
-    "cpuinfo": "".join(f"processor\t: {i}\nmodel name\t: the server's\nphysical id\t: 0\ncore id\t: {i}\n\n" for i in range(64)),
+    "meminfo": "MemTotal: 7654321 kB\nMemFree: 654321 kB\nMemAvailable: 54321 kB\nBuffers: 0 kB\nCached: 0 kB\n"
+    "SwapTotal: 0 kB\nSwapFree: 0 kB\nSlab: 0 kB\nShmem: 0 kB\nSReclaimable: 0 kB\n",
+    "cpuinfo": "".join(f"processor\t: {i}\nmodel name\t: its\nphysical id\t: 0\ncore id\t: {i}\n\n" for i in range(64)),
 }
 NAMESPACE = ["unshare", "-pfm", "--mount-proc"]
 START = """
