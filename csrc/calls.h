@@ -19,6 +19,7 @@
 
 #ifndef STATX_BASIC_STATS	/* a libc without statx(): the kernel's numbers */
 #define STATX_TYPE 0x1u
+#define STATX_CTIME 0x80u
 #define STATX_SIZE 0x200u
 #define STATX_BASIC_STATS 0x7ffu
 #define STATX_BTIME 0x800u

@@ -71,15 +71,8 @@ static void unlock(struct rc_description *d)
  * copy that a fork takes meanwhile holds nothing.  -errno: go on without it. */
 static int lock_offset(int fd)
 {
-	char link[32] = "/proc/self/fd/", *at = link + sizeof "/proc/self/fd/" - 1;
-	int own, divisor = 1, locked;
+	int own = rc_sys_reopen(fd, O_RDONLY | O_CLOEXEC), locked;
 
-	while (fd / divisor > 9)
-		divisor *= 10;
-	for (; divisor; divisor /= 10)
-		*at++ = (char)('0' + fd / divisor % 10);
-	*at = '\0';
-	own = rc_sys_open(AT_FDCWD, link, O_RDONLY | O_CLOEXEC, 0);
 	if (own < 0)
 		return own;
 	do
@@ -226,105 +219,4 @@ int rc_description_fstat(struct rc_description *d, int fd, unsigned mask, struct
 		return 0;
 	}
 	return rc_call_fstat(d->handle, mask, stat);
-}
-
-/* ------------------------------------------------------------------------------------------------ filling */
-
-enum { PIECE = 1024 * 1024, EXTENTS = 128, STREAM_LIMIT = 64 * 1024 * 1024 };
-
-static int put_piece(int to, const uint8_t *data, size_t count, int64_t offset)
-{
-	while (count) {
-		ssize_t put = rc_sys_pwrite(to, data, count, offset);
-
-		if (put < 0)
-			return (int)put;
-		data += put;
-		count -= (size_t)put;
-		offset += put;
-	}
-	return 0;
-}
-
-static int fill_range(struct rc_description *d, int to, uint8_t *buffer, int64_t offset, int64_t end)
-{
-	while (offset < end) {
-		struct iovec into = { buffer, end - offset < PIECE ? (size_t)(end - offset) : PIECE };
-		ssize_t got = rc_call_pread(d->handle, &into, 1, offset);
-		int bad = got > 0 ? put_piece(to, buffer, (size_t)got, offset) : (int)got;
-
-		if (bad || !got)
-			return bad;
-		offset += got;
-	}
-	return 0;
-}
-
-static int fill_positioned(struct rc_description *d, int to, uint8_t *buffer)
-{
-	struct rc_extent extents[EXTENTS];
-	struct rc_stat stat;
-	int64_t at = 0;
-	int bad = rc_call_fstat(d->handle, STATX_SIZE, &stat), count;
-
-	if (!bad)
-		bad = rc_sys_truncate(to, (int64_t)stat.size);
-	while (!bad && at < (int64_t)stat.size) {
-		count = rc_call_extents(d->handle, at, (int64_t)stat.size - at, extents, EXTENTS);
-		if (count <= 0)
-			return count;
-		for (int i = 0; i < count && !bad; i++) {
-			at = extents[i].offset + extents[i].length;
-			bad = fill_range(d, to, buffer, extents[i].offset, at);
-		}
-	}
-	return bad;
-}
-
-/* What has no offset of its own is read to its end. */
-static int fill_stream(struct rc_description *d, int to, uint8_t *buffer)
-{
-	int64_t at = 0;
-
-	for (;;) {
-		struct iovec into = { buffer, PIECE };
-		ssize_t got = rc_call_read(d->handle, &into, 1);
-		int bad = got > 0 ? put_piece(to, buffer, (size_t)got, at) : (int)got;
-
-		if (bad || !got)
-			return bad;
-		at += got;
-		if (at > STREAM_LIMIT)
-			return -EFBIG;
-	}
-}
-
-int rc_description_fill(struct rc_description *d, int fd)
-{
-	char link[32] = "/proc/self/fd/";
-	char *end = link + 14;
-	uint8_t *buffer;
-	int to, bad = 0;
-
-	if (d->filled)
-		return 0;
-	if (d->kind != RC_KIND_POSITIONED && d->kind != RC_KIND_STREAM)
-		return -ENODEV;
-	for (int digits = fd; digits || end == link + 14; digits /= 10)
-		end++;
-	for (int digits = fd; end > link + 14; digits /= 10)
-		*--end = (char)('0' + digits % 10);
-	to = rc_sys_open(AT_FDCWD, link, O_RDWR | O_CLOEXEC, 0);
-	if (to < 0)
-		return to;
-	buffer = rc_sys_map(PIECE);
-	if (!buffer)
-		bad = -ENOMEM;
-	if (!bad) {
-		bad = d->kind == RC_KIND_POSITIONED ? fill_positioned(d, to, buffer) : fill_stream(d, to, buffer);
-		RC_SYS(SYS_munmap, buffer, PIECE, 0, 0, 0, 0);
-	}
-	rc_sys_close(to);
-	d->filled = !bad;
-	return bad;
 }

@@ -26,7 +26,6 @@ struct rc_description {
 	uint32_t dev_major, dev_minor;
 	bool shared;			/* another process may hold it: we never CLOSE it */
 	uint32_t references;		/* entries of fdtable.c that point here */
-	bool filled;			/* the memfd holds the file's content */
 	int64_t size;			/* when it was opened; -1: not known */
 	struct rc_known known;		/* what OPEN brought */
 	struct rc_sequence sequence;	/* of reads: for who has `lock` */
@@ -43,9 +42,5 @@ ssize_t rc_description_read(struct rc_description *d, int fd, const struct iovec
 ssize_t rc_description_pread(struct rc_description *d, int fd, const struct iovec *into, int count, int64_t offset);
 int64_t rc_description_lseek(struct rc_description *d, int fd, int64_t offset, int whence);
 int rc_description_fstat(struct rc_description *d, int fd, unsigned mask, struct rc_stat *stat);
-
-/* Puts the file's content into the placeholder itself, holes staying holes, so that what reads it past us (a mapping, libc's
- * stdio, sendfile) sees the file as it is now.  0 or -errno; the offset stays. */
-int rc_description_fill(struct rc_description *d, int fd);
 
 #endif

@@ -97,7 +97,6 @@ static struct rc_description *make(const struct rc_placeholder *p, bool shared)
 		d->shared = shared;
 		d->references = 0;
 		d->lock = 0;
-		d->filled = false;
 		d->size = -1;
 		d->known.there = false;
 		d->sequence = (struct rc_sequence){ 0 };

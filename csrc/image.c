@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "description.h"
+#include "mapping.h"
 #include "protocol.h"
 #include "sys.h"
 
@@ -44,7 +44,7 @@ static int fill(const struct rc_opened *opened, const char *name)
 
 	if (fd < 0)
 		return fd;
-	bad = rc_description_fill(&d, fd);
+	bad = rc_mapping_fill(&d, fd);
 	high = bad ? bad : rc_sys_dup_high(fd, LOWEST, 1);
 	rc_sys_close(fd);
 	return high;

@@ -19,6 +19,7 @@
 #include "layout.h"
 #include "lock.h"
 #include "lookup.h"
+#include "mapping.h"
 #include "protocol.h"
 #include "translate.h"
 #include "transport.h"
@@ -868,17 +869,17 @@ RC_EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t count)
 COPY(splice, true)
 COPY(copy_file_range, false)
 
-/* A mapping is of the placeholder itself, which gets the file's content first. */
-static int prepare_mapping(struct rc_description *d, int fd, int protection, int flags)
+static _Atomic bool mapped;		/* whether there ever was a mapping of one of ours */
+
+/* A mapping is of the placeholder itself, which gets what it covers first. */
+static int prepare_mapping(struct rc_description *d, int fd, size_t length, int protection, int flags, int64_t offset)
 {
+	int bad;
+
 	rc_debug("mmap() on remote fd %d", fd);
-	if (d->kind == RC_KIND_PATH)
-		return -EBADF;
-	if (d->kind != RC_KIND_POSITIONED)
-		return rc_refuse("mmap", fd, -ENODEV);
-	if ((protection & PROT_WRITE) && (flags & MAP_TYPE) != MAP_PRIVATE)
-		return -EACCES;
-	return rc_description_fill(d, fd);
+	atomic_store_explicit(&mapped, true, memory_order_relaxed);
+	bad = rc_mapping_prepare(d, fd, length, protection, flags, offset);
+	return bad ? rc_refuse("mmap", fd, bad) : 0;
 }
 
 #define MMAP(name, offset_type) \
@@ -888,7 +889,8 @@ static int prepare_mapping(struct rc_description *d, int fd, int protection, int
 		if (!rc_ready()) \
 			return rc_pass_##name()(at, length, protection, flags, fd, offset); \
 		d = flags & MAP_ANONYMOUS || fd < 0 ? NULL : rc_fdtable_get(fd); \
-		if (d && rc_finish(RC_SPAN("mmap", NULL, fd, d->handle, prepare_mapping(d, fd, protection, flags))) < 0) \
+		if (d && rc_finish(RC_SPAN("mmap", NULL, fd, d->handle, \
+					   prepare_mapping(d, fd, length, protection, flags, offset))) < 0) \
 			return MAP_FAILED; \
 		if (!d && !(flags & MAP_ANONYMOUS)) \
 			rc_count_local(); \
@@ -898,3 +900,43 @@ MMAP(mmap, off_t)
 #ifdef __GLIBC__
 MMAP(mmap64, off64_t)
 #endif
+
+/* Before a mapping grows: what it will cover must be there.  1: it's one of ours; 0: it isn't; ENOMEM: ours, and closed. */
+static int grow_mapping(const void *at, size_t size)
+{
+	struct rc_placeholder p;
+	int64_t offset;
+
+	if (!rc_mapping_at(0, (uintptr_t)at, &p, &offset))
+		return 0;
+	for (int fd = 0; fd < RC_FDTABLE_DIRECT; fd++) {
+		uintptr_t entry = atomic_load_explicit(&rc_fdtable_direct[fd], memory_order_relaxed);
+		struct rc_description *d = entry > RC_FD_LOCAL ? (struct rc_description *)entry : NULL;
+		int bad;
+
+		if (!d || d->ino != p.ino || rc_fdtable_get(fd) != d)
+			continue;
+		bad = prepare_mapping(d, fd, size, PROT_READ, MAP_PRIVATE, offset);
+		return bad ? bad : 1;
+	}
+	return rc_refuse("mremap", -1, -ENOMEM);
+}
+
+RC_EXPORT void *mremap(void *at, size_t size, size_t new_size, int flags, ...)
+{
+	va_list arguments;
+	void *to;
+	int ours = 0;
+
+	va_start(arguments, flags);
+	to = va_arg(arguments, void *);
+	va_end(arguments);
+	if (!rc_ready())
+		return rc_pass_mremap()(at, size, new_size, flags, to);
+	if (new_size > size && atomic_load_explicit(&mapped, memory_order_relaxed))
+		ours = grow_mapping(at, new_size);
+	if (rc_finish(ours) < 0)
+		return MAP_FAILED;
+	return ours ? (void *)(intptr_t)rc_finish(RC_SYS(SYS_mremap, at, size, new_size, flags, to, 0))
+		    : rc_next_mremap(at, size, new_size, flags, to);
+}

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "image.h"
+#include "mapping.h"
 #include "oldest.h"
 #include "transport.h"
 
@@ -661,7 +662,7 @@ static int copy_of(const struct rc_target *t)
 		return bad;
 	d = (struct rc_description){ .handle = opened.handle, .kind = opened.kind };
 	fd = rc_sys_memfd(strrchr(t->given, '/') + 1, MFD_CLOEXEC);
-	bad = fd < 0 ? fd : rc_description_fill(&d, fd);
+	bad = fd < 0 ? fd : rc_mapping_fill(&d, fd);
 	rc_call_close(opened.handle);
 	if (bad < 0 && fd >= 0)
 		rc_sys_close(fd);

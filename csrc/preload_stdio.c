@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "mapping.h"
 #include "protocol.h"
 #include "translate.h"
 
@@ -70,7 +71,7 @@ static FILE *stream_of(struct rc_description *d, int fd, const char *mode)
 		return rc_next_fdopen(fd, mode);
 	/* Native reads would be refused by a supervisor above that isn't this session's. */
 	if (positioned_up_to(d, FILL_OPENED) && !rc_raw) {
-		result = rc_description_fill(d, fd);
+		result = rc_mapping_fill(d, fd);
 		if (!result)
 			return rc_next_fdopen(fd, mode);
 	}
@@ -176,7 +177,7 @@ static FILE *reopen_stream(const struct rc_target *t, const char *mode, FILE *st
 	if (rc_finish(fd) < 0)
 		return NULL;
 	d = rc_fdtable_get(fd);
-	bad = d->kind == RC_KIND_POSITIONED ? rc_description_fill(d, fd) : rc_refuse("freopen", fd, -ENOSYS);
+	bad = d->kind == RC_KIND_POSITIONED ? rc_mapping_fill(d, fd) : rc_refuse("freopen", fd, -ENOSYS);
 	if (!rc_finish(bad)) {
 		char *at = link + sizeof link;
 
@@ -247,7 +248,7 @@ void rc_stdio_start(void)
 
 	if (!d)
 		return;
-	if (positioned_up_to(d, FILL_INHERITED) && rc_description_fill(d, 0) == 0)
+	if (positioned_up_to(d, FILL_INHERITED) && rc_mapping_fill(d, 0) == 0)
 		return;
 #ifdef __GLIBC__
 	FILE *stream = cookie_stream(0, "r");

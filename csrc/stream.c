@@ -246,6 +246,12 @@ ssize_t rc_stream_read(struct rc_sequence *sequence, uint64_t handle, const stru
 	return got;
 }
 
+void rc_stream_expect(struct rc_sequence *sequence, int64_t offset)
+{
+	sequence->next = offset;
+	sequence->run = sequence->wanted = FIRST_RUN;
+}
+
 void rc_stream_note(struct rc_sequence *sequence, int64_t offset, ssize_t got)
 {
 	if (got <= 0)

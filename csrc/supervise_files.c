@@ -17,6 +17,7 @@
 #include "copy.h"
 #include "directory.h"
 #include "lock.h"
+#include "mapping.h"
 #include "protocol.h"
 #include "report.h"
 #include "supervise_layout.h"
@@ -230,20 +231,28 @@ int64_t rc_do_getdents64(struct rc_notice *notice, const int64_t *a)
 
 /* ------------------------------------------------------------------------------------------ content by others */
 
-/* The kernel maps the placeholder itself, which is filled first. */
-static int64_t map(struct rc_notice *notice, int fd)
+static _Atomic bool mapped;		/* whether any program ever mapped one of ours by way of us */
+
+/* The kernel maps the placeholder itself, which gets what the mapping covers first. */
+static int64_t map(struct rc_notice *notice, int fd, uint64_t length, int protection, int flags, int64_t offset)
 {
 	int64_t result;
 
 	BORROW(fd);
 	rc_debug("mmap() on remote fd %d", fd);
-	result = d->kind == RC_KIND_POSITIONED ? rc_description_fill(d, own) : -ENODEV;
-	return leave(own, result < 0 ? result : RC_LET);
+	mapped = true;
+	result = leave(own, rc_mapping_prepare(d, own, (size_t)length, protection, flags, offset));
+	return result < 0 ? rc_refuse_call(notice, "descriptor", result) : RC_LET;
 }
 
+/* (length, protection, flags, descriptor, offset, the offset's unit as a power of 2) */
 int64_t rc_do_mmap(struct rc_notice *notice, const int64_t *a)
 {
-	return a[0] & MAP_ANONYMOUS ? RC_LET : map(notice, (int)a[1]);
+	bool narrow = notice->abi->narrow;
+
+	return a[2] & MAP_ANONYMOUS ? RC_LET
+	     : map(notice, (int)a[3], narrow ? (uint32_t)a[0] : (uint64_t)a[0], (int)a[1], (int)a[2],
+		   (narrow ? (int64_t)(uint32_t)a[4] : a[4]) * ((int64_t)1 << a[5]));
 }
 
 int64_t rc_do_old_mmap(struct rc_notice *notice, const int64_t *a)
@@ -252,7 +261,19 @@ int64_t rc_do_old_mmap(struct rc_notice *notice, const int64_t *a)
 
 	if (rc_target_get(notice, (uint64_t)a[0], arguments, sizeof arguments) < 0 || (arguments[3] & MAP_ANONYMOUS))
 		return RC_LET;
-	return map(notice, (int)arguments[4]);
+	return map(notice, (int)arguments[4], arguments[1], (int)arguments[2], (int)arguments[3], arguments[5]);
+}
+
+/* A mapping of ours that grows would cover what hasn't been fetched, and there may be no descriptor any more to fetch it by. */
+int64_t rc_do_mremap(struct rc_notice *notice, const int64_t *a)
+{
+	uint64_t at = notice->abi->narrow ? (uint32_t)a[0] : (uint64_t)a[0];
+	struct rc_placeholder p;
+	int64_t offset;
+
+	if (!mapped || (uint64_t)a[2] <= (uint64_t)a[1] || !rc_mapping_at((int)notice->n->pid, at, &p, &offset))
+		return RC_LET;
+	return rc_refuse_call(notice, "mapping", -ENOMEM);
 }
 
 int64_t rc_do_sendfile(struct rc_notice *notice, const int64_t *a)

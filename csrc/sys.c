@@ -122,7 +122,7 @@ static int identity_by_statx(int fd, struct rc_identity *identity)
 	if (result < 0)
 		return (int)result;
 	*identity = (struct rc_identity){ st.stx_ino, st.stx_dev_major, st.stx_dev_minor, st.stx_nlink,
-					  st.stx_mode, st.stx_size };
+					  st.stx_mode, st.stx_size, st.stx_mtime.tv_sec, st.stx_mtime.tv_nsec };
 	return 0;
 }
 #endif
@@ -149,7 +149,8 @@ int rc_sys_identity(int fd, struct rc_identity *identity)
 	if (result < 0)
 		return (int)result;
 	*identity = (struct rc_identity){ st.st_ino, major(st.st_dev), minor(st.st_dev), (uint32_t)st.st_nlink,
-					  st.st_mode, (uint64_t)st.st_size };
+					  st.st_mode, (uint64_t)st.st_size, st.st_mtim.tv_sec,
+					  (uint32_t)st.st_mtim.tv_nsec };
 	return 0;
 }
 
@@ -212,6 +213,19 @@ int rc_sys_open(int dirfd, const char *path, int flags, unsigned mode)
 	return (int)RC_SYS(SYS_openat, dirfd, path, flags | RC_LARGE, mode, 0, 0);
 }
 
+int rc_sys_reopen(int fd, int flags)
+{
+	char link[32] = "/proc/self/fd/", *at = link + sizeof "/proc/self/fd/" - 1;
+	int divisor = 1;
+
+	while (fd / divisor > 9)
+		divisor *= 10;
+	for (; divisor; divisor /= 10)
+		*at++ = (char)('0' + fd / divisor % 10);
+	*at = '\0';
+	return rc_sys_open(AT_FDCWD, link, flags, 0);
+}
+
 ssize_t rc_sys_readlink(int dirfd, const char *path, char *target, size_t size)
 {
 	return RC_SYS(SYS_readlinkat, dirfd, path, target, size, 0, 0);
@@ -254,8 +268,32 @@ int rc_sys_truncate(int fd, int64_t size)
 #if __SIZEOF_LONG__ == 8
 	return (int)RC_SYS(SYS_ftruncate, fd, size, 0, 0, 0, 0);
 #else
-	/* ftruncate64's argument pairs differ by architecture; writing the last byte does not. */
-	return size ? (int)(rc_sys_pwrite(fd, "", 1, size - 1) < 0 ? -EIO : 0) : 0;
+	long low = (long)(size & 0xffffffff), high = (long)(size >> 32);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	long first = high, second = low;
+#else
+	long first = low, second = high;
+#endif
+
+#if defined(__arm__) || defined(__mips__) || defined(__powerpc__)	/* pairs of registers begin at an even one */
+	return (int)RC_SYS(SYS_ftruncate64, fd, 0, first, second, 0, 0);
+#else
+	return (int)RC_SYS(SYS_ftruncate64, fd, first, second, 0, 0, 0);
+#endif
+#endif
+}
+
+int rc_sys_set_mtime(int fd, int64_t sec, uint32_t nsec)
+{
+	enum { OMIT = 0x3ffffffe };	/* UTIME_OMIT */
+#ifdef SYS_utimensat
+	struct { long sec, nsec; } times[2] = { { 0, OMIT }, { (long)sec, (long)nsec } };
+
+	return (int)RC_SYS(SYS_utimensat, fd, NULL, times, 0, 0, 0);
+#else
+	struct { int64_t sec, nsec; } times[2] = { { 0, OMIT }, { sec, nsec } };
+
+	return (int)RC_SYS(SYS_utimensat_time64, fd, NULL, times, 0, 0, 0);
 #endif
 }
 

@@ -39,6 +39,8 @@ struct rc_identity {
 	uint32_t nlink;
 	uint32_t mode;
 	uint64_t size;
+	int64_t mtime_sec;
+	uint32_t mtime_nsec;
 };
 
 int rc_sys_identity(int fd, struct rc_identity *identity);
@@ -55,6 +57,8 @@ int64_t rc_sys_lseek(int fd, int64_t offset, int whence);
 #define RC_LARGE 0
 #endif
 int rc_sys_open(int dirfd, const char *path, int flags, unsigned mode);
+/* The same file once more, by /proc/self/fd: a description of its own. */
+int rc_sys_reopen(int fd, int flags);
 ssize_t rc_sys_readlink(int dirfd, const char *path, char *target, size_t size);
 int rc_sys_memfd(const char *name, unsigned flags);
 /* Zeroed memory of our own, reserved and not yet used; NULL where there is none. */
@@ -62,6 +66,7 @@ void *rc_sys_map(size_t size);
 /* The file's first bytes, shared with all that map them; NULL. */
 void *rc_sys_map_shared(int fd, size_t size);
 int rc_sys_truncate(int fd, int64_t size);
+int rc_sys_set_mtime(int fd, int64_t sec, uint32_t nsec);
 ssize_t rc_sys_pwrite(int fd, const void *data, size_t count, int64_t offset);
 ssize_t rc_sys_pread(int fd, void *data, size_t count, int64_t offset);
 ssize_t rc_sys_recvmsg(int fd, struct msghdr *message, int flags);

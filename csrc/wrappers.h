@@ -241,6 +241,7 @@ OWN(ssize_t, sendfile, (int out, int in, off_t *offset, size_t count))
 OWN(ssize_t, splice, (int in, off64_t *in_offset, int out, off64_t *out_offset, size_t count, unsigned flags))
 OWN(ssize_t, copy_file_range,
     (int in, off64_t *in_offset, int out, off64_t *out_offset, size_t count, unsigned flags))
+OWN(void *, mremap, (void *at, size_t size, size_t new_size, int flags, ...))
 OWN(void *, mmap, (void *at, size_t length, int protection, int flags, int fd, off_t offset))
 #ifdef __GLIBC__
 OWN(ssize_t, sendfile64, (int out, int in, off64_t *offset, size_t count))
