@@ -102,21 +102,9 @@ void rc_description_release(struct rc_description *d)
 	rc_stream_end(&d->sequence);
 }
 
-static ssize_t read_known(const struct rc_known *known, const struct iovec *into, int count, int64_t offset)
-{
-	ssize_t got;
-
-	if (!known->there || !known->content.sequence || !rc_cache_fresh(known->content_asked_ms))
-		return -EAGAIN;
-	got = rc_cache_read(known->content, into, count, offset);
-	if (got >= 0)
-		rc_count(RC_COUNT_FROM_OPEN, 1);
-	return got;
-}
-
 static ssize_t fetch(struct rc_description *d, bool held, const struct iovec *into, int count, int64_t offset)
 {
-	ssize_t got = read_known(&d->known, into, count, offset);
+	ssize_t got = rc_known_read(&d->known, into, count, offset);
 
 	if (got == -EAGAIN && held)
 		got = rc_stream_read(&d->sequence, d->handle, into, count, offset, d->size);

@@ -85,7 +85,7 @@ static int fetch(struct filling *f, int64_t offset, int64_t end)
 		rc_stream_expect(&sequence, offset);
 	while (!bad && offset < end) {
 		struct iovec into = { f->buffer, end - offset < PIECE ? (size_t)(end - offset) : PIECE };
-		ssize_t got = f->early ? rc_prefetch_read(f->d->prefetch, f->d->handle, &into, 1, offset) : -EAGAIN;
+		ssize_t got = f->early ? rc_known_read(&f->d->known, &into, 1, offset) : -EAGAIN;
 
 		if (got == -EAGAIN)
 			got = rc_stream_read(&sequence, f->d->handle, &into, 1, offset, end);
