@@ -214,6 +214,17 @@ int rc_description_fstat(struct rc_description *d, int fd, unsigned mask, struct
 	return rc_call_fstat(d->handle, mask, stat);
 }
 
+void rc_description_advise(struct rc_description *d, int64_t offset, int64_t length, int advice)
+{
+	if (d->kind != RC_KIND_POSITIONED)
+		return;
+	if (lock(d)) {
+		rc_stream_advise(&d->sequence, advice);
+		unlock(d);
+	}
+	rc_call_advise(d->handle, offset, length, advice);
+}
+
 /* ------------------------------------------------------------------------------------------------ filling */
 
 enum { PIECE = 1024 * 1024, EXTENTS = 128, STREAM_LIMIT = 64 * 1024 * 1024 };

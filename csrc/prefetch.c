@@ -63,10 +63,11 @@ bool rc_prefetch_keep(struct rc_prefetch *slot, const struct rc_opened *opened)
 {
 	bool whole = opened->prefetched && opened->prefetched == opened->stat.size;
 
-	if (opened->kind != RC_KIND_POSITIONED || !(whole || opened->stat.size == 0)) {
+	if (opened->kind != RC_KIND_DIRECTORY && (opened->kind != RC_KIND_POSITIONED || !(whole || opened->stat.size == 0))) {
 		rc_prefetch_end(slot);
 		return false;
 	}
+	slot->asked_ms -= opened->age_ms;
 	slot->handle = opened->handle;
 	slot->stat = opened->stat;
 	slot->data = opened->data;

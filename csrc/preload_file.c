@@ -22,6 +22,7 @@
 #include "lock.h"
 #include "protocol.h"
 #include "translate.h"
+#include "walk_ahead.h"
 #include "transport.h"
 
 /* ---------------------------------------------------------------------------------------------------- open */
@@ -54,9 +55,9 @@ int rc_remote_open(const struct rc_target *t, int flags, unsigned mode, uint64_t
 	int result;
 
 	rc_debug("open() on remote file %s", t->given);
-	if (!(flags & (O_ACCMODE | O_PATH | O_DIRECTORY)))
+	if (!(flags & (O_ACCMODE | O_PATH)))
 		slot = rc_prefetch_begin(&room, &size);
-	result = rc_call_open(t->at, flags, mode, resolve, room, size, &opened);
+	result = rc_walk_open(t->at, flags, mode, resolve, room, size, &opened);
 	if (result)
 		rc_prefetch_end(slot);
 	if (!result && opened.kind == RC_KIND_DIRECTORY && t->at.directory == RC_NO_HANDLE)
@@ -286,6 +287,10 @@ int rc_remote_fstat(struct rc_description *d, int fd, rc_put_stat *put, void *to
 /* What a readdir brought a moment ago saves the question. */
 static int stat_of(const struct rc_target *t, int flags, unsigned mask, struct rc_stat *stat)
 {
+	struct rc_description *d = !*t->at.path && t->fd >= 0 ? rc_fdtable_get(t->fd) : NULL;
+
+	if (d)		/* how glibc has fstat */
+		return rc_description_fstat(d, t->fd, mask, stat);
 	if (!t->extra && !(flags & AT_EMPTY_PATH) &&
 	    rc_attributes_lookup(t->at, !(flags & AT_SYMLINK_NOFOLLOW), mask, stat))
 		return 0;
@@ -776,8 +781,7 @@ IOCTL(__ioctl_time64)
 
 int rc_remote_advise(struct rc_description *d, int fd, int64_t offset, int64_t length, int advice)
 {
-	if (d->kind == RC_KIND_POSITIONED)
-		rc_call_advise(d->handle, offset, length, advice);
+	rc_description_advise(d, offset, length, advice);
 	(void)fd;
 	return 0;
 }

@@ -25,6 +25,7 @@
 #include "syscalls_expand.h"
 #include "sys.h"
 #include "translate.h"
+#include "walk_ahead.h"
 
 int64_t rc_refuse_call(struct rc_notice *notice, const char *what, int64_t error)
 {
@@ -174,9 +175,9 @@ static int64_t open_place(struct rc_notice *notice, const struct rc_place *place
 	int64_t result;
 
 	rc_debug("open() on remote file %s", place->given);
-	if (!(flags & (O_ACCMODE | O_PATH | O_DIRECTORY)))
+	if (!(flags & (O_ACCMODE | O_PATH)))
 		slot = rc_prefetch_begin(&room, &size);
-	result = rc_call_open(place->at, flags & ~LARGE, mode, resolve, room, size, &opened);
+	result = rc_walk_open(place->at, flags & ~LARGE, mode, resolve, room, size, &opened);
 	if (!result && notice->abi->narrow && !(flags & LARGE) && S_ISREG(opened.stat.mode) &&
 	    opened.stat.size > INT32_MAX) {
 		rc_call_close(opened.handle);

@@ -24,6 +24,7 @@ AT_EMPTY_PATH = protocol.AT_FLAGS["AT_EMPTY_PATH"]
 AT_SYMLINK_NOFOLLOW = protocol.AT_FLAGS["AT_SYMLINK_NOFOLLOW"]
 AT_EACCESS = protocol.AT_FLAGS["AT_EACCESS"]
 RESOLVE_BENEATH, RESOLVE_IN_ROOT = (protocol.RESOLVE[name] for name in ("RESOLVE_BENEATH", "RESOLVE_IN_ROOT"))
+_BASIC_STATS = 0x7FF
 ALL_STAT = 0x1FFF  # STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID
 O_PATH = getattr(os, "O_PATH", 0o10000000)
 
@@ -408,11 +409,23 @@ def _prefetched(fd: int, size: int, most: int) -> bytes:
     return bytes(buffer[:got])
 
 
+def _listed(fd: int, most: int) -> bytes:
+    """What READDIR would reply from the start on, as much as there is room for; nothing where there is hardly any."""
+    if most < 4096:
+        return b""
+    try:
+        return protocol.READDIR.reply.build(*_entries(fd, 0, 1000, _BASIC_STATS, most - 512))
+    except OSError:
+        return b""
+
+
 def _issued(session: Any, request: Any, fd: int, kind: int, st: Tuple[int, ...]) -> Tuple:
     data = b""
     try:
         if kind == protocol.HANDLE_KINDS["KIND_POSITIONED"] and not request.flags & 3:
             data = _prefetched(fd, st[protocol.STAT_SIZE_INDEX], request.prefetch)
+        elif kind == protocol.HANDLE_KINDS["KIND_DIRECTORY"]:
+            data = _listed(fd, min(request.prefetch, protocol.LIMITS["MAX_PREFETCH"]))
         number = session.add_handle(Handle(fd, kind, request.flags, session.client))
     except BaseException:
         os.close(fd)
@@ -522,21 +535,26 @@ def readdir(session: Any, request: Any) -> Tuple:
         raise fail(errno.EBADF)
     if handle.kind != protocol.HANDLE_KINDS["KIND_DIRECTORY"]:
         raise fail(errno.ENOTDIR)
-    os.lseek(handle.fd, request.offset, os.SEEK_SET)
+    return _entries(handle.fd, request.offset, min(request.count, 1000), request.mask, protocol.LIMITS["MAX_DATA"] // 2)
+
+
+def _entries(fd: int, offset: int, most: int, mask: int, room: int) -> Tuple:
+    """READDIR's reply: at most `most` entries, and no more once they take `room` bytes."""
+    os.lseek(fd, offset, os.SEEK_SET)
     buffer = ctypes.create_string_buffer(_DIRENT_BYTES)
     entries: List[Tuple] = []
-    size, most = 0, min(request.count, 1000)
+    size = 0
     assert _getdents64
-    while len(entries) < most and size < protocol.LIMITS["MAX_DATA"] // 2:
-        got = _checked(_getdents64(handle.fd, buffer, _DIRENT_BYTES))
+    while len(entries) < most and size < room:
+        got = _checked(_getdents64(fd, buffer, _DIRENT_BYTES))
         if not got:
             return (1, entries)
         raw, at = buffer.raw, 0
-        while at < got and len(entries) < most:
+        while at < got and len(entries) < most and size < room:
             ino, offset, length, kind = _DIRENT.unpack_from(raw, at)
             name = raw[at + 19 : raw.index(b"\0", at + 19)]
-            attributes = _attributes(handle.fd, name, request.mask)
-            flags = _NO_XATTRS if attributes and _without_xattrs(handle.fd, name) else 0
+            attributes = _attributes(fd, name, mask)
+            flags = _NO_XATTRS if attributes and _without_xattrs(fd, name) else 0
             entries.append((ino, offset, kind, flags, name, attributes))
             size += len(name) + len(attributes) + 32
             at += length
