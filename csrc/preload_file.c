@@ -294,6 +294,12 @@ static int stat_of(const struct rc_target *t, int flags, unsigned mask, struct r
 	if (!t->extra && !(flags & AT_EMPTY_PATH) &&
 	    rc_attributes_lookup(t->at, !(flags & AT_SYMLINK_NOFOLLOW), mask, stat))
 		return 0;
+	if (!t->extra && !(flags & AT_EMPTY_PATH)) {
+		int result = rc_walk_stat(t->at, !(flags & AT_SYMLINK_NOFOLLOW), mask, stat);
+
+		if (result != -EAGAIN)
+			return result;
+	}
 	return rc_call_stat(t->at, flags | t->extra, mask, stat);
 }
 

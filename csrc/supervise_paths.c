@@ -280,6 +280,11 @@ static int stat_place(struct rc_notice *notice, int dirfd, const struct rc_place
 	if (!(flags & AT_EMPTY_PATH) && !fresh &&
 	    rc_attributes_lookup(place->at, !(flags & AT_SYMLINK_NOFOLLOW), mask, stat))
 		return 0;
+	if (*place->given && !fresh && !(flags & AT_EMPTY_PATH)) {
+		result = rc_walk_stat(place->at, !(flags & AT_SYMLINK_NOFOLLOW), mask, stat);
+		if (result != -EAGAIN)
+			return result;
+	}
 	if (*place->given || fresh || rc_target_description(notice, dirfd, &d, &own) != 1)
 		return rc_call_stat(place->at, flags, mask, stat);
 	result = rc_description_fstat(d, own, mask, stat);	/* how glibc has fstat */

@@ -16,7 +16,7 @@
 #include "wire.h"
 
 enum {
-	SLOTS = 128, LISTINGS = 64, OPENED = 64,
+	SLOTS = 128, LISTINGS = 64, OPENED = 64, ASKED_IN = 16, QUESTIONS = 2,
 	PATH = 256, NAMES = 24 * 1024,		/* bytes: a longer path, or what doesn't fit of a listing, is left to be asked for */
 	FIRST_WINDOW = 8, MOST_WINDOW = 32,	/* of each type */
 	MOST_IN_FLIGHT = 60,			/* a connection may have RC_LIMIT_MAX_IN_FLIGHT requests */
@@ -65,6 +65,11 @@ static struct walk {
 		uint64_t handle;
 		struct way way;
 	} opened[OPENED];
+	struct asked {			/* directories some of whose names were asked about one by one */
+		struct way way;
+		uint32_t questions, answered;	/* by the server; by the listing that was then asked for */
+		uint64_t asked_ms;		/* when it was; 0: it wasn't */
+	} asked[ASKED_IN];
 	uint8_t frames[REQUESTS_AT_ONCE * REQUEST_ROOM];
 	uint8_t rooms[SLOTS][ROOM];
 } *walk;
@@ -79,6 +84,8 @@ static struct {
 	uint32_t learned[TYPES];	/* 0, or the age that listings younger than it are wanted whole from */
 	int flags[TYPES];		/* as the program opened the last */
 	uint64_t tidied_ms;
+	uint32_t next_asked;
+	bool asks_for_all;		/* listings that were asked for were of use to who asks about names */
 } now;
 
 static uint64_t now_ms(void)
@@ -656,7 +663,8 @@ static void note_name(struct listing *l, const char *name, int flags)
 }
 
 /* An OPEN of our own.  A directory's listing is kept until it's read. */
-static int open_now(struct rc_location at, int flags, void *room, size_t room_size, struct rc_opened *opened)
+static int open_now(struct rc_location at, const struct way *known, int flags, void *room, size_t room_size,
+		    struct rc_opened *opened)
 {
 	uint64_t at_ms = now_ms();
 	int result = rc_call_open(at, flags, 0, 0, room, room_size, opened);
@@ -667,10 +675,11 @@ static int open_now(struct rc_location at, int flags, void *room, size_t room_si
 	if (result || opened->kind != RC_KIND_DIRECTORY || !prepare() || !lock())
 		return result;
 	slot = free_slot();
-	if (way_of(at, &way)) {
-		note_opened(opened->handle, &way);
+	if (known || way_of(at, &way)) {
+		known = known ? known : &way;
+		note_opened(opened->handle, known);
 		if (entries_of(opened, &entries))
-			keep_listing(opened->handle, &way, entries);
+			keep_listing(opened->handle, known, entries);
 	}
 	if (slot && opened->prefetched) {
 		slot->opened = *opened;
@@ -718,7 +727,7 @@ int rc_walk_open(struct rc_location at, int flags, unsigned mode, uint64_t resol
 		unlock();
 	}
 	if (!got) {
-		int result = open_now(at, flags, room, room_size, opened);
+		int result = open_now(at, NULL, flags, room, room_size, opened);
 
 		if (result)
 			return result;
@@ -732,4 +741,107 @@ int rc_walk_open(struct rc_location at, int flags, unsigned mode, uint64_t resol
 			take_line();
 	}
 	return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------ attributes */
+
+/* Where the directory part of a path is written down: its record, a new one where there is none. */
+static struct asked *asked_in(const struct way *way)
+{
+	struct asked *a;
+
+	for (int i = 0; i < ASKED_IN; i++) {
+		a = &walk->asked[i];
+		if (a->way.from == way->from && a->way.length == way->length && !memcmp(a->way.path, way->path, way->length) &&
+		    (a->questions || a->asked_ms))
+			return a;
+	}
+	a = &walk->asked[now.next_asked++ % ASKED_IN];
+	if (a->asked_ms && a->answered < QUESTIONS)
+		now.asks_for_all = false;
+	*a = (struct asked){ .way = *way };
+	return a;
+}
+
+static struct slot *listed_slot(const struct way *way)
+{
+	struct listing *l = listing_at(way->from, way->path, way->length);
+
+	for (int i = 0; l && i < SLOTS; i++)
+		if (walk->slots[i].state == LISTED && walk->slots[i].opened.handle == l->handle &&
+		    !too_old(&walk->slots[i], now_ms()))
+			return &walk->slots[i];
+	return NULL;
+}
+
+static int find_in(const struct slot *slot, const char *name, bool follow, unsigned mask, struct rc_stat *stat)
+{
+	size_t length = strlen(name);
+	struct rc_entries entries;
+	struct rc_entry entry;
+
+	if (!entries_of(&slot->opened, &entries))
+		return -EAGAIN;
+	while (rc_next_entry(&entries, &entry)) {
+		if (entry.name_length != length || memcmp(entry.name, name, length))
+			continue;
+		if (!entry.has_stat || (follow && entry.type == DT_LNK) || entry.type == DT_UNKNOWN || mask & ~STATX_BASIC_STATS)
+			return -EAGAIN;
+		*stat = entry.stat;
+		stat->mask = rc_statx_mask_from_wire(stat->mask);
+		return 0;
+	}
+	return entries.end && !entries.rest.failed ? -ENOENT : -EAGAIN;
+}
+
+/* Asks for the listing of a directory, and for nothing else: its handle is closed again. */
+static void list(const struct way *way)
+{
+	void *room = rc_sys_map(ROOM);
+	char path[PATH + 1];
+	struct rc_opened opened;
+
+	if (!room)
+		return;
+	memcpy(path, way->length ? way->path : ".", way->length ? way->length : 1);
+	path[way->length ? way->length : 1] = '\0';
+	if (open_now((struct rc_location){ way->from, path }, way, O_RDONLY | O_DIRECTORY, room, ROOM, &opened) == 0)
+		rc_call_close(opened.handle);
+	RC_SYS(SYS_munmap, room, ROOM, 0, 0, 0, 0);
+}
+
+int rc_walk_stat(struct rc_location at, bool follow, unsigned mask, struct rc_stat *stat)
+{
+	const char *slash = strrchr(at.path, '/'), *name = slash ? slash + 1 : at.path;
+	struct way way = { .from = at.directory, .length = slash ? (uint32_t)(slash - at.path) : 0 };
+	int result = -EAGAIN;
+	bool wanted;
+
+	if (!*name || !strcmp(name, ".") || !strcmp(name, "..") || way.length >= PATH || (!way.length && (slash || !at.directory)) ||
+	    strlen(name) > NAME_MAX || !prepare())
+		return -EAGAIN;
+	memcpy(way.path, at.path, way.length);
+	for (int attempt = 0; attempt < 2 && result == -EAGAIN && lock(); attempt++) {
+		struct slot *slot = listed_slot(&way);
+		struct asked *a = asked_in(&way);
+
+		wanted = false;
+		if (slot)
+			result = find_in(slot, name, follow, mask, stat);
+		if (result != -EAGAIN)
+			now.asks_for_all |= ++a->answered >= QUESTIONS;
+		else if (!slot && !attempt && ++a->questions >= (now.asks_for_all ? 1 : QUESTIONS) &&
+			 (!a->asked_ms || a->answered >= QUESTIONS)) {
+			wanted = true;
+			a->asked_ms = now_ms();
+			a->answered = 0;
+		}
+		unlock();
+		if (!wanted)
+			break;
+		list(&way);
+	}
+	if (result != -EAGAIN)
+		rc_count(RC_COUNT_FROM_LISTING, 1);
+	return result;
 }

@@ -227,3 +227,33 @@ def test_threads_and_forked_children_that_walk_at_once_read_what_is_there(
     )
     assert (remote.returncode, remote.stderr) == (0, b"")
     assert remote.stdout == plain.stdout
+
+
+STATS = """
+import os, sys
+os.chdir(sys.argv[1])
+for d in range(20):
+    for i in range(10):
+        st = os.lstat(f'tree/d{d}/f{d * 10 + i}')
+        print(st.st_mode, st.st_size, st.st_mtime_ns, st.st_ino, st.st_nlink, st.st_uid)
+    try:
+        os.stat(f'tree/d{d}/missing')
+    except FileNotFoundError as e:
+        print(e.errno)
+    try:
+        print(os.stat(f'tree/d{d}/link').st_size)
+    except FileNotFoundError as e:
+        print(e.errno)
+"""
+
+
+def test_asking_about_the_names_of_a_directory_one_by_one_becomes_one_question(
+    servers: Dict[str, Server], tiers: Dict[str, str], walked: Path, tier: str
+) -> None:
+    if tiers[tier]:
+        pytest.skip(f"no {tier} tier here: {tiers[tier]}")
+    program = ["python3", "-S", "-c", STATS]
+    plain = subprocess.run([*program, str(walked)], capture_output=True, timeout=60)
+    out, spent = cost(servers["fast"].address, walked, tier, [*program, "/box"], "--local", "/")
+    assert out == plain.stdout
+    assert spent.round_trips <= 40, spent
