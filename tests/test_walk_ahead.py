@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is opened and read ahead: how much is waited for, how much is for nothing, and that nobody can tell otherwise."""
+"""What is opened and read ahead: how much is waited for, how much is for nothing, and that nobody else can tell."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ class Cost(NamedTuple):
 
 def cost(address: str, box: Path, tier: str, program: "list[str]", *options: str) -> "tuple[bytes, Cost]":
     """The program's output, and what --stats says of it."""
-    done = subprocess.run([*command(address, box, tier, "--stats", *options), *program], capture_output=True, timeout=60)
+    done = subprocess.run(
+        [*command(address, box, tier, "--stats", *options), *program], capture_output=True, timeout=60
+    )
     said = done.stderr.decode()
     assert done.returncode == 0, said
 
