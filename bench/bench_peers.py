@@ -31,7 +31,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 HERE = Path(__file__).resolve().parent
 MIB = 2**20
@@ -577,6 +577,7 @@ def measure(peer: Peer, workload: Optional[Workload], delay_ms: float) -> Option
 
 
 Samples = Dict[Tuple[str, str], List[Sample]]  # by workload and peer
+hopeless: Set[Tuple[str, str]] = set()  # workloads and patient peers that took too long once
 
 
 def run_delay(ready: List[Peer], wanted: List[Workload], delay_ms: float, rounds: int, seconds: float) -> Samples:
@@ -584,7 +585,9 @@ def run_delay(ready: List[Peer], wanted: List[Workload], delay_ms: float, rounds
     began = time.monotonic()
 
     def one(workload: Workload, peer: Peer) -> None:
-        sample = measure(peer, workload, delay_ms)
+        sample = None if (workload.name, peer.name) in hopeless else measure(peer, workload, delay_ms)
+        if sample is None and peer.patient:
+            hopeless.add((workload.name, peer.name))
         if sample is not None:
             print(
                 f"  {delay_ms:g} ms, {workload.name}, {peer.name}: {sample.seconds:.2f} s", file=sys.stderr, flush=True
@@ -745,7 +748,7 @@ def markdown(result: Dict[str, Any]) -> str:
         "# Benchmarks",
         "",
         "Made by `make bench` (bench/bench_peers.py; [bench/README.md](../bench/README.md) says how). "
-        f"{result['machine']}, {result['date']}; medians of {rounds_of(result)} interleaved rounds (one "
+        f"{result['machine']}, {result['date']}; medians of interleaved rounds ({rounds_of(result)}; one "
         f"from {LONG_MS} ms of added round trip on). Client and server share the machine. More is better.",
         "",
         *(f"- **{name}**: {version}" for name, version in result["peers"].items()),

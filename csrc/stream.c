@@ -209,7 +209,7 @@ static ssize_t take_out(struct rc_stream *s, const struct iovec *into, int count
 		if (!s->left) {
 			if (s->ending && !s->count)
 				break;
-			if (s->count <= s->window / 2 && ask_ahead(s, size) < 0)
+			if (s->count <= s->window - s->window / 8 - 1 && ask_ahead(s, size) < 0)
 				return done ? (ssize_t)done : -EAGAIN;
 			if (!s->count || next_reply(s) < 0)
 				return done ? (ssize_t)done : -EAGAIN;

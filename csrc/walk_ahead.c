@@ -779,10 +779,12 @@ static int find_in(const struct slot *slot, const char *name, bool follow, unsig
 	size_t length = strlen(name);
 	struct rc_entries entries;
 	struct rc_entry entry;
+	bool searchable = false;
 
 	if (!entries_of(&slot->opened, &entries))
 		return -EAGAIN;
 	while (rc_next_entry(&entries, &entry)) {
+		searchable |= entry.has_stat;
 		if (entry.name_length != length || memcmp(entry.name, name, length))
 			continue;
 		if (!entry.has_stat || (follow && entry.type == DT_LNK) || entry.type == DT_UNKNOWN || mask & ~STATX_BASIC_STATS)
@@ -791,7 +793,8 @@ static int find_in(const struct slot *slot, const char *name, bool follow, unsig
 		stat->mask = rc_statx_mask_from_wire(stat->mask);
 		return 0;
 	}
-	return entries.end && !entries.rest.failed ? -ENOENT : -EAGAIN;
+	/* Who may read a directory but not search it is told EACCES. */
+	return searchable && entries.end && !entries.rest.failed ? -ENOENT : -EAGAIN;
 }
 
 /* Asks for the listing of a directory, and for nothing else: its handle is closed again. */
