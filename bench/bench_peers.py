@@ -814,6 +814,7 @@ def plot(result: Dict[str, Any], directory: Path) -> None:
                 axes.plot(*zip(*points), marker="o", color=colours[peer], label=peer)
         axes.set(title=workload, xlabel="added round trip, ms", ylabel=unit_of(workload), yscale="log")
         axes.set_xscale("symlog", linthresh=1)
+        axes.set_xlim(-0.2, max(t.delays) * 1.3 + 1)
         axes.set_xticks(t.delays, [f"{d:g}" for d in t.delays])
         axes.grid(True, alpha=0.3)
     shown = {text: line for axes in grid.flat for line, text in zip(*axes.get_legend_handles_labels())}
