@@ -6,6 +6,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 BUILT := build/.built
 TEST_PROGRAMS := .cache/.test-programs
+PEERS := .cache/.peers
 SOURCES := $(wildcard csrc/*.c csrc/*.h remotec/*.pyx remotec/*.pxd) setup.py
 # The core: what isn't one of the two front ends.
 CORE = $(filter-out $(wildcard csrc/preload*.c csrc/run*.c csrc/supervise*.c csrc/syscalls*.c),$(wildcard csrc/*.c))
@@ -14,7 +15,8 @@ FRAMES ?= 1000000
 TESTS ?= tests
 PYTHON_TESTS := $(patsubst %,tests/test_%.py,protocol protocol_document session operations server cli)
 
-.PHONY: all compile help demo test test-arch testinstalled check fuzz asan bench bench-supervisor bench-scale soak coverage clean
+.PHONY: all compile help demo test test-arch testinstalled check fuzz asan bench bench-full bench-supervisor bench-scale soak \
+	coverage clean
 all: compile
 
 help:
@@ -30,6 +32,11 @@ $(BUILT): $(READY) $(SOURCES)
 
 $(TEST_PROGRAMS): tests/apt-packages.txt
 	@tools/apt.sh -f $< || echo "remotec: some tests will be skipped"
+	@mkdir -p $(@D) && touch $@
+
+$(PEERS): bench/apt-packages.txt
+	@tools/apt.sh -f $< || echo "remotec: some peers will be missing"
+	@$(RUN)/python -c 'import matplotlib' 2>/dev/null || $(RUN)/pip install -q -e '.[bench]' --no-build-isolation || echo "remotec: there will be no plots"
 	@mkdir -p $(@D) && touch $@
 
 compile: $(BUILT) ## build _fast, libremotec.so and remotec-run in place
@@ -68,8 +75,13 @@ fuzz: $(BUILT) ## FRAMES mutated frames at each decoder: server (both modes), C 
 asan: $(READY) ## the tests on an ASan and UBSan build, in a copy of the tree
 	tools/asan.sh $(RUN) $(TESTS)
 
-bench: $(BUILT) ## remotec beside the C yardstick and plain local reads; bench/README.md
+bench: $(BUILT) $(PEERS) ## remotec beside the yardstick and its peers, in some 12 minutes: docs/benchmarks.*; bench/README.md
+	$(RUN)/python bench/bench_read.py --rounds 3 --megabytes 512
+	$(RUN)/python bench/bench_peers.py --out docs
+
+bench-full: $(BUILT) $(PEERS) ## the same with more of everything, about an hour
 	$(RUN)/python bench/bench_read.py
+	$(RUN)/python bench/bench_peers.py --full --rounds 5 --minutes 60 --out docs
 
 bench-supervisor: $(BUILT) ## what the supervisor costs: calls, local work, starts; bench/README.md
 	$(RUN)/python bench/bench_supervisor.py
@@ -88,6 +100,6 @@ coverage: $(BUILT) ## line coverage of the Python side, of every process that th
 	$(RUN)/python -m coverage report -m
 
 clean: ## what was built; not .venv
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .cache/.test-programs coverage
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .cache/.test-programs .cache/.peers coverage
 	rm -f remotec/*.so remotec/remotec-run remotec/_fast.c
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

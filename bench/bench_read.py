@@ -165,15 +165,11 @@ class Bench:
         mode = "read" if where.isdigit() else "file"
         command = [*prefix, self.program, mode, where, str(work.size), str(total), work.order, str(self.size)]
         before = _cpu_of(server)
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert process.stdout
-        words = process.stdout.read().split()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if status or len(words) != 4:
-            raise SystemExit(f"{' '.join(command)}: status {process.returncode}")
-        client = usage.ru_utime + usage.ru_stime
-        return Sample(float(words[0]), int(words[2]), client, _cpu_of(server) - before, words[3])
+        done = subprocess.run([sys.executable, str(HERE / "tree_cpu.py"), *command], capture_output=True, text=True)
+        words, said = done.stdout.split(), done.stderr.split()
+        if done.returncode or len(words) != 4 or said[-2:-1] != ["cpu"]:
+            raise SystemExit(f"{' '.join(command)}: status {done.returncode} {done.stderr}")
+        return Sample(float(words[0]), int(words[2]), float(said[-1]), _cpu_of(server) - before, words[3])
 
 
 def summary(samples: list[Sample]) -> dict[str, float]:

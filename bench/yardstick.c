@@ -4,6 +4,7 @@
  *
  *   yardstick serve FILE                               a thread per connection, sendfile; prints its port
  *   yardstick read PORT SIZE TOTAL ORDER FILE_BYTES    asks for SIZE bytes at a time until TOTAL have come
+ *   yardstick bulk PORT SIZE TOTAL ORDER FILE_BYTES    the same bytes, all asked for before the first has come
  *   yardstick file PATH SIZE TOTAL ORDER FILE_BYTES    the same reads by read(2) and pread(2) on a path
  *   yardstick calls PATH COUNT                         COUNT times read(fd, buffer, 1)
  *
@@ -168,6 +169,26 @@ static ssize_t ask(int fd, char *buffer, uint32_t count, uint64_t offset)
 	return got;
 }
 
+/* What one connection carries when nobody ever waits. */
+static int bulk(int port, uint32_t size, uint64_t total)
+{
+	uint32_t count = (uint32_t)(total / size), got;
+	struct request *requests = calloc(count, sizeof *requests);
+	char *buffer = aligned_alloc(4096, MAX_SIZE);
+	int fd = connect_to(port);
+
+	if (!requests || !buffer || size > MAX_SIZE)
+		return 2;
+	for (uint32_t i = 0; i < count; i++)
+		requests[i] = (struct request){ (uint64_t)i * size, size };
+	if (send(fd, requests, count * sizeof *requests, MSG_NOSIGNAL) != (ssize_t)(count * sizeof *requests))
+		die("send");
+	for (uint32_t i = 0; i < count; i++)
+		if (receive_all(fd, &got, 4) < 0 || got > size || receive_all(fd, buffer, got) < 0)
+			die("receive");
+	return 0;
+}
+
 static double seconds(const struct timespec *from)
 {
 	struct timespec now;
@@ -256,10 +277,12 @@ int main(int argc, char **argv)
 		serve(argv[2]);
 	if (argc == 4 && !strcmp(mode, "calls"))
 		return calls(argv[2], strtoull(argv[3], NULL, 10));
+	if (argc == 7 && !strcmp(mode, "bulk"))
+		return bulk(atoi(argv[2]), (uint32_t)atoi(argv[3]), strtoull(argv[4], NULL, 10));
 	if (argc == 7 && (!strcmp(mode, "read") || !strcmp(mode, "file")))
 		return measure(atoi(argv[2]), mode[0] == 'f' ? argv[2] : NULL, strtoull(argv[3], NULL, 10),
 			       strtoull(argv[4], NULL, 10), argv[5][0] == 'r', strtoull(argv[6], NULL, 10));
 	fprintf(stderr, "usage: yardstick serve FILE | calls PATH COUNT |\n"
-			"       read PORT|file PATH SIZE TOTAL sequential|random FILE_BYTES\n");
+			"       read PORT|bulk PORT|file PATH SIZE TOTAL sequential|random FILE_BYTES\n");
 	return 2;
 }

@@ -101,6 +101,7 @@ int rc_call_open(struct rc_location at, int flags, unsigned mode, uint64_t resol
 	r = (struct rc_reader){ .at = x.reply, .end = (uint8_t *)x.reply + x.reply_length };
 	opened->handle = rc_get_u64(&r);
 	opened->kind = rc_get_u32(&r);
+	opened->age_ms = 0;
 	rc_get_stat(&r, &opened->stat);
 	opened->stat.mask = rc_statx_mask_from_wire(opened->stat.mask);
 	data = rc_get_blob(&r);
@@ -378,6 +379,13 @@ int rc_call_readdir(uint64_t handle, int64_t offset, unsigned count, unsigned ma
 	result = ask(RC_OP_READDIR, &q, buffer, size, &entries->rest);
 	if (result)
 		return result;
+	entries->end = rc_get_u32(&entries->rest) != 0;
+	return checked(&entries->rest, 0);
+}
+
+int rc_call_take_entries(const void *reply, size_t length, struct rc_entries *entries)
+{
+	entries->rest = (struct rc_reader){ .at = reply, .end = (const uint8_t *)reply + length };
 	entries->end = rc_get_u32(&entries->rest) != 0;
 	return checked(&entries->rest, 0);
 }

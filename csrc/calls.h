@@ -31,6 +31,7 @@ struct rc_opened {
 	struct rc_stat stat;
 	const uint8_t *data;		/* of the file, from its start, in the room given */
 	size_t prefetched;		/* how much of it */
+	uint32_t age_ms;		/* how long before this call the server was asked: walk_ahead.h */
 };
 
 struct rc_location {
@@ -71,6 +72,8 @@ struct rc_entries {
 };
 int rc_call_readdir(uint64_t handle, int64_t offset, unsigned count, unsigned mask,
 		    void *buffer, size_t size, struct rc_entries *entries);
+/* A READDIR's reply that came with something else. */
+int rc_call_take_entries(const void *reply, size_t length, struct rc_entries *entries);
 bool rc_next_entry(struct rc_entries *entries, struct rc_entry *entry);
 
 struct rc_statfs {

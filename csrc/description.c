@@ -208,3 +208,14 @@ int rc_description_fstat(struct rc_description *d, int fd, unsigned mask, struct
 	}
 	return rc_call_fstat(d->handle, mask, stat);
 }
+
+void rc_description_advise(struct rc_description *d, int64_t offset, int64_t length, int advice)
+{
+	if (d->kind != RC_KIND_POSITIONED)
+		return;
+	if (lock(d)) {
+		rc_stream_advise(&d->sequence, advice);
+		unlock(d);
+	}
+	rc_call_advise(d->handle, offset, length, advice);
+}

@@ -9,6 +9,7 @@
 #include "protocol.h"
 #include "stats.h"
 #include "sys.h"
+#include "walk_ahead.h"
 
 /* --------------------------------------------------------------------------------------------- attributes */
 
@@ -107,8 +108,9 @@ static void fetch_all(uint64_t handle)
 static int load(struct rc_directory *directory)
 {
 	uint32_t before = atomic_load(&last_with);
-	uint32_t asked_ms = rc_cache_now();
+	uint32_t asked_ms = rc_cache_now(), age_ms;
 	unsigned mask;
+	size_t came;
 	int bad;
 
 	if (before && before != mark_of(directory->handle) && !atomic_exchange(&used, 0))
@@ -118,10 +120,19 @@ static int load(struct rc_directory *directory)
 		directory->buffer = rc_sys_map(RC_LIMIT_MAX_REPLY);
 	if (!directory->buffer)
 		return -ENOMEM;
-	bad = rc_call_readdir(directory->handle, directory->next, BATCH, mask, directory->buffer, RC_LIMIT_MAX_REPLY,
-			      &directory->entries);
+	came = directory->next ? 0 : rc_walk_listing(directory->handle, directory->buffer, RC_LIMIT_MAX_REPLY, &age_ms);
+	if (came) {
+		bad = rc_call_take_entries(directory->buffer, came, &directory->entries);
+		asked_ms -= age_ms;
+		mask = WANTED;
+	} else {
+		bad = rc_call_readdir(directory->handle, directory->next, BATCH, mask, directory->buffer, RC_LIMIT_MAX_REPLY,
+				      &directory->entries);
+	}
 	if (bad)
 		return bad;
+	if (!came && !directory->next)
+		rc_walk_listed(directory->handle, directory->entries);
 	directory->loaded = true;
 	directory->end = directory->entries.end;
 	read_now(directory->handle);

@@ -9,6 +9,7 @@
 #include "notify.h"
 #include "protocol.h"
 #include "sys.h"
+#include "walk_ahead.h"
 
 enum { CHUNK = 4096, CHUNKS = 256, SLOTS = 65536 };
 enum { FREE = 0, CLAIMED, LIVE };
@@ -281,6 +282,7 @@ void rc_fdtable_after_fork(void)
 
 	atomic_store(&owner, rc_sys_getpid());
 	rc_stream_after_fork();
+	rc_walk_after_fork();
 	rc_notify_after_fork();
 	for (unsigned i = 0; i < used; i++) {
 		slots[i].lock = 0;

@@ -11,6 +11,7 @@
 #include "directory.h"
 #include "stats.h"
 #include "sys.h"
+#include "walk_ahead.h"
 
 /* -------------------------------------------------------------------------------------------------- places */
 
@@ -283,7 +284,7 @@ int rc_lookup_open(struct rc_location at, int flags, unsigned mode, uint64_t res
 		   struct rc_known *known)
 {
 	int at_flags = flags & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0, result;
-	bool reads = !(flags & (O_ACCMODE | O_PATH | O_DIRECTORY)), keyed;
+	bool takes = rc_cache_on() && !(flags & (O_ACCMODE | O_PATH)), keyed;
 	struct rc_fact before;
 	struct place place;
 	void *room = NULL;
@@ -296,14 +297,14 @@ int rc_lookup_open(struct rc_location at, int flags, unsigned mode, uint64_t res
 		return result;
 	known->asked_ms = rc_cache_now();
 	/* What is about to be too old isn't counted on. */
-	reads = reads && rc_cache_on();
-	if (!reads || !keyed || !rc_cache_find(place.own, RC_FACT_OPENED, &before) ||
+	if (!takes || flags & O_DIRECTORY || !keyed || !rc_cache_find(place.own, RC_FACT_OPENED, &before) ||
 	    known->asked_ms - before.asked_ms > (uint32_t)rc_config.max_stale_ms / 2 ||
 	    rc_cache_read(before.content, NULL, 0, 0) < 0)
 		before.content.sequence = 0;
-	if (reads && !before.content.sequence)
+	if (takes && !before.content.sequence)
 		room = take_room();
-	result = rc_call_open(at, flags, mode, resolve, room, room ? RC_OPEN_ROOM : 0, opened);
+	result = rc_walk_open(at, flags, mode, resolve, room, room ? RC_OPEN_ROOM : 0, opened);
+	known->asked_ms -= opened->age_ms;
 	if (!result && rc_cache_on())
 		keep_opened(keyed ? &place : NULL, flags, opened, before.content.sequence ? &before : NULL, known);
 	else if (result && keyed && !(flags & (O_CREAT | O_DIRECTORY)))	/* which may be no directory, but there */
@@ -338,6 +339,9 @@ int rc_lookup_stat(struct rc_location at, int flags, unsigned mask, struct rc_st
 		*stat = fact.stat;
 		return fact.error;
 	}
+	result = keyed ? rc_walk_stat(at, !(flags & AT_SYMLINK_NOFOLLOW), mask, stat) : -EAGAIN;
+	if (result != -EAGAIN)
+		return result;
 	asked_ms = rc_cache_now();
 	result = rc_call_stat(at, flags, keyed ? mask | STATX_BASIC_STATS : mask, stat);
 	if (keyed && !result)

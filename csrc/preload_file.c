@@ -268,6 +268,14 @@ int rc_remote_fstat(struct rc_description *d, int fd, rc_put_stat *put, void *to
 	return result < 0 ? result : put(&stat, to);
 }
 
+static int stat_of(const struct rc_target *t, int flags, unsigned mask, struct rc_stat *stat)
+{
+	struct rc_description *d = !*t->at.path && t->fd >= 0 ? rc_fdtable_get(t->fd) : NULL;
+
+	return d ? rc_description_fstat(d, t->fd, mask, stat)		/* how glibc has fstat */
+		 : rc_lookup_stat(t->at, flags | t->extra, mask, stat);
+}
+
 int rc_remote_stat(const char *call, const struct rc_target *t, int flags, rc_put_stat *put, void *to)
 {
 	struct rc_stat stat;
@@ -276,7 +284,7 @@ int rc_remote_stat(const char *call, const struct rc_target *t, int flags, rc_pu
 	rc_debug("%s() on remote file %s", call, t->given);
 	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH))
 		return -EINVAL;
-	result = rc_lookup_stat(t->at, flags | t->extra, STATX_BASIC_STATS, &stat);
+	result = stat_of(t, flags, STATX_BASIC_STATS, &stat);
 	return result < 0 ? result : put(&stat, to);
 }
 
@@ -288,7 +296,7 @@ int rc_remote_statx(const struct rc_target *t, int flags, unsigned mask, void *t
 	rc_debug("statx() on remote file %s", t->given);
 	if (mask & 0x80000000u)		/* STATX__RESERVED */
 		return -EINVAL;
-	result = rc_lookup_stat(t->at, flags | t->extra, mask, &stat);
+	result = stat_of(t, flags, mask, &stat);
 	return result < 0 ? result : rc_put_struct_statx(&stat, to);
 }
 
@@ -752,8 +760,7 @@ int rc_remote_advise(struct rc_description *d, int64_t offset, int64_t length, i
 		return -EBADF;
 	if (length < 0 || rc_advice_to_wire(advice) < 0)
 		return -EINVAL;
-	if (d->kind == RC_KIND_POSITIONED)
-		rc_call_advise(d->handle, offset, length, advice);
+	rc_description_advise(d, offset, length, advice);
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "stream.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@
 /* A window of at most 32 MiB for each description, in requests of CHUNK bytes; STREAMS of them share what the pool of connections
  * can spare. */
 enum { CHUNK = 512 * 1024, MOST = 64, FIRST = 2, STREAMS = 24, FIRST_RUN = 2, LONGEST_RUN = 64 };
+#define NEVER UINT32_MAX
 
 struct request {
 	uint32_t id, length;
@@ -70,6 +72,18 @@ void rc_stream_end(struct rc_sequence *sequence)
 	sequence->stream = NULL;
 	rc_line_give_back(s->line, !s->count && !s->left);
 	atomic_store(&s->taken, 0);
+}
+
+void rc_stream_advise(struct rc_sequence *sequence, int advice)
+{
+	if (advice == POSIX_FADV_RANDOM) {
+		rc_stream_end(sequence);
+		sequence->wanted = NEVER;
+	} else if (advice == POSIX_FADV_SEQUENTIAL) {
+		sequence->wanted = 1;
+	} else if (advice == POSIX_FADV_NORMAL) {
+		sequence->wanted = FIRST_RUN;
+	}
 }
 
 void rc_stream_after_fork(void)
@@ -195,7 +209,7 @@ static ssize_t take_out(struct rc_stream *s, const struct iovec *into, int count
 		if (!s->left) {
 			if (s->ending && !s->count)
 				break;
-			if (s->count <= s->window / 2 && ask_ahead(s, size) < 0)
+			if (s->count <= s->window - s->window / 8 - 1 && ask_ahead(s, size) < 0)
 				return done ? (ssize_t)done : -EAGAIN;
 			if (!s->count || next_reply(s) < 0)
 				return done ? (ssize_t)done : -EAGAIN;

@@ -29,6 +29,8 @@ ssize_t rc_stream_read(struct rc_sequence *sequence, uint64_t handle, const stru
 void rc_stream_note(struct rc_sequence *sequence, int64_t offset, ssize_t got);
 /* What comes now is read in sequence from `offset` on. */
 void rc_stream_expect(struct rc_sequence *sequence, int64_t offset);
+/* posix_fadvise: whether reads in sequence are to be expected. */
+void rc_stream_advise(struct rc_sequence *sequence, int advice);
 void rc_stream_end(struct rc_sequence *sequence);
 /* In the child of a fork: its parent goes on with what there is. */
 void rc_stream_after_fork(void);

@@ -334,7 +334,9 @@ int64_t rc_do_splice(struct rc_notice *notice, const int64_t *a)
 int64_t rc_do_advise(struct rc_notice *notice, const int64_t *a)
 {
 	BORROW(a[0]);
-	return leave(own, 0);		/* advice may be ignored */
+	if (!notice->abi->narrow)	/* there the numbers are divided differently, and advice may be ignored */
+		rc_description_advise(d, a[1], a[2], (int)a[3]);
+	return leave(own, 0);
 }
 
 /* Requests to the kernel's asynchronous I/O, each with its descriptor inside (struct iocb, the same on every machine). */

@@ -31,6 +31,7 @@ struct connection {
 	uint64_t cookie;	/* the kernel's name for the socket: tells whether fd still is it */
 	uint32_t request_id;
 	bool greeted;		/* HELLO has been answered */
+	bool asked;		/* a line's HELLO has been sent, and its answer not yet been read */
 };
 
 static struct connection pool[POOL];
@@ -213,7 +214,7 @@ static int dial(struct connection *c)
 		c->cookie = 0;
 		RC_SYS(SYS_getsockopt, fd, SOL_SOCKET, SO_COOKIE, &c->cookie, &size, 0);
 		c->request_id = 0;
-		c->greeted = false;
+		c->greeted = c->asked = false;
 		return 0;
 	}
 	rc_sys_close(fd);
@@ -634,12 +635,10 @@ int rc_send_one_way(uint16_t operation, const struct iovec *request, int count)
 
 /* -------------------------------------------------------------------------------------------------- lines */
 
-int rc_line_take(struct connection **line)
+int rc_line_take_ahead(struct connection **line)
 {
 	struct connection spare = { .fd = -1 }, *c;
-	struct rc_server_info info;
 	uint8_t hello[HELLO_BYTES];
-	bool refused;
 	int result = check_out(&c, &spare, false);
 
 	if (result)
@@ -652,12 +651,31 @@ int rc_line_take(struct connection **line)
 		struct iovec part = { hello, put_hello(hello, sizeof hello) };
 
 		result = send_parts(c->fd, &part, 1);
-		if (!result)
-			result = read_greeting(c, &info, &refused);
+		c->asked = !result;
 	}
 	if (result)
 		check_in(c, NULL, false);
 	*line = c;
+	return result;
+}
+
+static int greet(struct connection *line)
+{
+	struct rc_server_info info;
+	bool refused;
+
+	line->asked = false;
+	return read_greeting(line, &info, &refused);
+}
+
+int rc_line_take(struct connection **line)
+{
+	int result = rc_line_take_ahead(line);
+
+	if (!result && (*line)->asked)
+		result = greet(*line);
+	if (result)
+		check_in(*line, NULL, false);
 	return result;
 }
 
@@ -682,7 +700,10 @@ int rc_line_header(struct connection *line, struct rc_header *header)
 	uint8_t bytes[RC_HEADER_SIZE];
 	struct rc_reader r = { .at = bytes, .end = bytes + sizeof bytes };
 	uint64_t began_ns = rc_stats_clock();
-	int bad = receive(line->fd, bytes, sizeof bytes, false);
+	int bad = line->asked ? greet(line) : 0;
+
+	if (!bad)
+		bad = receive(line->fd, bytes, sizeof bytes, false);
 
 	rc_stats_waited(began_ns);
 	if (!bad)
@@ -712,7 +733,7 @@ int rc_line_socket(const struct connection *line)
 
 void rc_line_give_back(struct connection *line, bool usable)
 {
-	check_in(line, NULL, usable);
+	check_in(line, NULL, usable && !line->asked);
 }
 
 int rc_hello(struct rc_server_info *info, char *problem, size_t size)

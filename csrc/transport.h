@@ -48,6 +48,8 @@ int rc_send_one_way(uint16_t operation, const struct iovec *request, int count);
  * line, one thread at a time; -errno, after which the line is only good for being given back unusable. */
 struct connection;
 int rc_line_take(struct connection **line);
+/* The same, without waiting for a new connection's greeting: the first rc_line_header does. */
+int rc_line_take_ahead(struct connection **line);
 /* `frames`: requests with rc_line_put's headers, all at once. */
 int rc_line_send(struct connection *line, const void *frames, size_t size);
 /* The header of the next request of `length` bytes of payload: its id. */

@@ -30,6 +30,7 @@ AT_EACCESS = protocol.AT_FLAGS["AT_EACCESS"]
 RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_CACHED = (
     protocol.RESOLVE[name] for name in ("RESOLVE_BENEATH", "RESOLVE_IN_ROOT", "RESOLVE_CACHED")
 )
+_BASIC_STATS = 0x7FF
 ALL_STAT = 0x1FFF  # STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID
 MOUNT_INDEX = [field.name for field in protocol.Stat.subcons].index("mnt_id")
 _AT_STATX_DONT_SYNC, _STATX_MNT_ID = 0x4000, 0x1000
@@ -471,6 +472,8 @@ def _opened(session: Any, request: Any, fd: int) -> Any:
             if 0 < st[protocol.STAT_SIZE_INDEX] <= most:
                 speed = session.server.mounts.speed(st[MOUNT_INDEX])
                 data = read_at_once(fd, st[protocol.STAT_SIZE_INDEX], 0, speed) or b""
+        elif kind == protocol.HANDLE_KINDS["KIND_DIRECTORY"] and _lists(request):
+            data = _listed(fd, min(request.prefetch, protocol.LIMITS["MAX_PREFETCH"]))
     except BaseException:
         os.close(fd)
         raise
@@ -494,6 +497,21 @@ def read_at_once(fd: int, count: int, offset: int, speed: int) -> Optional[bytes
         got = os.preadv(fd, [buffer], offset)
     del buffer[got:]
     return bytes(buffer)
+
+
+def _lists(request: Any) -> bool:
+    """Whether an OPEN is to bring a directory's entries, should it be one."""
+    return bool(request.prefetch and request.flags & protocol.OPEN_FLAGS["O_DIRECTORY"])
+
+
+def _listed(fd: int, most: int) -> bytes:
+    """What READDIR would reply from the start on, as much as there is room for; nothing where there is hardly any."""
+    if most < 4096:
+        return b""
+    try:
+        return protocol.READDIR.reply.build(*_entries(fd, 0, 1000, _BASIC_STATS, most - 512))
+    except OSError:
+        return b""
 
 
 def _issue(session: Any, request: Any, fd: int, kind: int, st: Tuple[int, ...], data: bytes) -> Tuple:
@@ -622,21 +640,22 @@ def readdir(session: Any, request: Any) -> Tuple:
     if handle.kind != protocol.HANDLE_KINDS["KIND_DIRECTORY"]:
         raise fail(errno.ENOTDIR)
     with handle.lock:
-        return _entries(handle.fd, request.offset, min(request.count, 1000), request.mask)
+        return _entries(handle.fd, request.offset, min(request.count, 1000), request.mask, protocol.LIMITS["MAX_DATA"] // 2)
 
 
-def _entries(fd: int, offset: int, most: int, mask: int) -> Tuple:
+def _entries(fd: int, offset: int, most: int, mask: int, room: int) -> Tuple:
+    """READDIR's reply: at most `most` entries, and no more once they take `room` bytes."""
     os.lseek(fd, offset, os.SEEK_SET)
     buffer = ctypes.create_string_buffer(_DIRENT_BYTES)
     entries: List[Tuple] = []
     size = 0
     assert _getdents64
-    while len(entries) < most and size < protocol.LIMITS["MAX_DATA"] // 2:
+    while len(entries) < most and size < room:
         got = _checked(_getdents64(fd, buffer, _DIRENT_BYTES))
         if not got:
             return (1, entries)
         raw, at = buffer.raw, 0
-        while at < got and len(entries) < most:
+        while at < got and len(entries) < most and size < room:
             ino, offset, length, kind = _DIRENT.unpack_from(raw, at)
             name = raw[at + 19 : raw.index(b"\0", at + 19)]
             attributes = _attributes(fd, name, mask)
@@ -959,7 +978,8 @@ def _mount_ahead(session: Any, code: int, request: Any) -> Optional[int]:
     dirfd, path, resolve = _starting_point(session, request.directory, request.path, resolve)
     try:
         mount = look(dirfd, path, os.O_NOFOLLOW if nofollow else 0, resolve)
-        return mount if mounts.speed(mount) == SLOW else None
+        long = code == protocol.OPEN.code and _lists(request)
+        return mount if long or mounts.speed(mount) == SLOW else None
     except BlockingIOError:
         pass
     # What of it is in memory ends on the mount that must be asked.

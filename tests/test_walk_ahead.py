@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: MIT
+"""What is opened and read ahead: how much is waited for, how much is for nothing, and that nobody else can tell."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import Dict, NamedTuple
+
+import pytest
+
+from oracle import Server, command, shell
+
+DIRECTORIES, EACH = 20, 10
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    top = tmp_path_factory.mktemp("walked")
+    for i in range(DIRECTORIES * EACH):
+        directory = top / "tree" / f"d{i // EACH}"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"f{i}").write_text(f"hay {i}\n" * (i * 7 % 1500))
+    (top / "tree" / "d3" / "link").symlink_to("f31")
+    (top / "tree" / "d4" / "deeper").mkdir()
+    (top / "tree" / "d4" / "deeper" / "needle").write_text("hay\n")
+    (top / "many").mkdir()
+    for i in range(1000):
+        (top / "many" / f"f{i}").write_bytes(bytes([i % 256]) * 4096)
+    (top / "big").write_bytes(random.Random(1).randbytes(16 * 2**20))
+    return top
+
+
+class Cost(NamedTuple):
+    round_trips: int
+    ahead: int
+    received: int
+    used: int
+    wasted: int
+
+
+def cost(address: str, box: Path, tier: str, program: "list[str]", *options: str) -> "tuple[bytes, Cost]":
+    """The program's output, and what --stats says of it."""
+    done = subprocess.run(
+        [*command(address, box, tier, "--stats", *options), *program], capture_output=True, timeout=60
+    )
+    said = done.stderr.decode()
+    assert done.returncode == 0, said
+
+    def number(pattern: str) -> int:
+        found = re.search(pattern, said)
+        assert found, said
+        return int(found[1].replace(",", ""))
+
+    return done.stdout, Cost(
+        number(r"round trips: ([\d,]+)"),
+        number(r"and ([\d,]+) requests sent ahead"),
+        number(r"bytes: ([\d,]+) received"),
+        number(r"read ahead: ([\d,]+) used"),
+        number(r"([\d,]+) wasted"),
+    )
+
+
+@pytest.mark.parametrize("mode", ["fast", "pure"])
+@pytest.mark.parametrize(
+    "walk, most",
+    [
+        ("find {box}/tree -ls", 12),
+        ("ls -lR {box}/tree", 14),
+        ("grep -r hay {box}/tree", 16),
+        ("tar cf - -C {box} tree", 14),
+    ],
+)
+def test_a_walk_waits_for_hardly_any_of_its_directories_and_files(
+    servers: Dict[str, Server], tiers: Dict[str, str], tier: str, walked: Path, walk: str, most: int, mode: str
+) -> None:
+    """21 directories and 200 files, each of which would be a round trip."""
+    if tiers[tier]:
+        pytest.skip(f"no {tier} tier here: {tiers[tier]}")
+    plain = shell(walk, walked)
+    line = ["bash", "-c", walk.replace("{box}", "/box")]
+    out, spent = cost(servers[mode].address, walked, tier, line)
+    assert out == plain.stdout.replace(str(walked).encode(), b"/box")
+    assert spent.round_trips <= most, spent
+    assert spent.wasted <= spent.received // 10, spent
+
+
+def test_files_of_a_listing_that_are_opened_at_random_are_soon_no_longer_fetched_ahead(
+    servers: Dict[str, Server], walked: Path
+) -> None:
+    program = """
+import os, random
+names = sorted(os.listdir('/box/many'))
+for name in random.Random(7).sample(names, 300):
+    with open('/box/many/' + name, 'rb') as f:
+        assert f.read() == bytes([int(name[1:]) % 256]) * 4096
+"""
+    _, spent = cost(servers["fast"].address, walked, "preload", ["python3", "-S", "-c", program], "--local", "/")
+    assert spent.ahead <= 64, spent
+    assert spent.wasted <= 64 * 4096, spent
+
+
+@pytest.mark.parametrize("call", ["os.pread(f, 4096, at)", "(os.lseek(f, at, 0), os.read(f, 4096))"])
+def test_a_random_load_brings_five_percent_more_than_it_reads_at_the_most(
+    servers: Dict[str, Server], walked: Path, call: str, tier: str, tiers: Dict[str, str]
+) -> None:
+    if tiers[tier]:
+        pytest.skip(f"no {tier} tier here: {tiers[tier]}")
+    program = f"""
+import os, random
+f = os.open('/box/big', os.O_RDONLY)
+for _ in range(2000):
+    at = random.randrange(4096) * 4096
+    {call}
+"""
+    _, spent = cost(servers["fast"].address, walked, tier, ["python3", "-S", "-c", program], "--local", "/")
+    assert spent.received <= 2000 * 4096 * 1.05, spent
+    assert spent.wasted <= 2000 * 4096 // 20, spent
+
+
+@pytest.mark.parametrize(
+    "advice, ahead", [("POSIX_FADV_RANDOM", False), ("POSIX_FADV_SEQUENTIAL", True), ("POSIX_FADV_NORMAL", False)]
+)
+def test_advice_is_obeyed(
+    servers: Dict[str, Server], tiers: Dict[str, str], walked: Path, tier: str, advice: str, ahead: bool
+) -> None:
+    """Two reads in sequence, of which the second is the first that could be read ahead, and then many."""
+    if tiers[tier]:
+        pytest.skip(f"no {tier} tier here: {tiers[tier]}")
+    program = f"""
+import os
+f = os.open('/box/big', os.O_RDONLY)
+os.posix_fadvise(f, 0, 0, os.{advice})
+for _ in range({{reads}}):
+    assert len(os.read(f, 4096)) == 4096
+"""
+    address = servers["fast"].address
+    few = cost(address, walked, tier, ["python3", "-S", "-c", program.format(reads=2)], "--local", "/")[1]
+    many = cost(address, walked, tier, ["python3", "-S", "-c", program.format(reads=64)], "--local", "/")[1]
+    assert (few.ahead > 0) == ahead, few
+    assert (many.ahead > 0) == (advice != "POSIX_FADV_RANDOM"), many
+
+
+def test_with_max_stale_0_nothing_is_opened_ahead(
+    servers: Dict[str, Server], walked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REMOTEC_MAX_STALE", "0")
+    walk = ["grep", "-r", "hay", "/box/tree"]
+    out, spent = cost(servers["fast"].address, walked, "preload", walk)
+    assert out == shell("grep -r hay {box}/tree", walked).stdout.replace(str(walked).encode(), b"/box")
+    assert spent.ahead == 0 and spent.round_trips > DIRECTORIES * EACH
+
+
+LATE = """
+import os
+names = os.listdir('/box/d')
+def content(name):
+    with open('/box/d/' + name) as f:
+        return f.read()
+assert {content(n) for n in names[:4]} == {'old'}
+print('paused', flush=True)
+input()
+print({content(n) for n in names[4:]})
+"""
+
+
+def test_what_was_opened_ahead_too_long_ago_is_opened_anew(
+    servers: Dict[str, Server], tiers: Dict[str, str], tmp_path: Path, tier: str
+) -> None:
+    if tiers[tier]:
+        pytest.skip(f"no {tier} tier here: {tiers[tier]}")
+    (tmp_path / "d").mkdir()
+    for i in range(40):
+        (tmp_path / "d" / str(i)).write_text("old")
+    process = subprocess.Popen(
+        command(servers["fast"].address, tmp_path, tier, "--local", "/") + ["python3", "-S", "-c", LATE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout and process.stdout.readline() == "paused\n"
+    for path in (tmp_path / "d").iterdir():
+        (tmp_path / "new").write_text("new")
+        os.rename(tmp_path / "new", path)
+    time.sleep(1.2)
+    out, _ = process.communicate("\n", timeout=30)
+    assert out == "{'new'}\n"
+
+
+THREADS = """
+import os, sys, threading, hashlib
+from concurrent.futures import ThreadPoolExecutor
+def content(path):
+    with open(path, 'rb') as f:
+        return path, hashlib.md5(f.read()).hexdigest()
+paths = [os.path.join(d, n) for d, _, names in os.walk(sys.argv[1] + '/tree') for n in names]
+def child(i):
+    if i % 5 == 0:
+        pid = os.fork()
+        if not pid:
+            for path in paths[i::7]:
+                content(path)
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+with ThreadPoolExecutor(8) as pool:
+    forks = [pool.submit(child, i) for i in range(20)]
+    found = list(pool.map(content, paths))
+    for fork in forks:
+        fork.result()
+for path, digest in sorted(found):
+    print(path[len(sys.argv[1]):], digest)
+"""
+
+
+def test_threads_and_forked_children_that_walk_at_once_read_what_is_there(
+    servers: Dict[str, Server], tiers: Dict[str, str], walked: Path, tier: str
+) -> None:
+    if tiers[tier]:
+        pytest.skip(f"no {tier} tier here: {tiers[tier]}")
+    plain = subprocess.run(["python3", "-S", "-c", THREADS, str(walked)], capture_output=True, timeout=60)
+    remote = subprocess.run(
+        command(servers["fast"].address, walked, tier, "--local", "/") + ["python3", "-S", "-c", THREADS, "/box"],
+        capture_output=True,
+        timeout=60,
+    )
+    assert (remote.returncode, remote.stderr) == (0, b"")
+    assert remote.stdout == plain.stdout
+
+
+STATS = """
+import os, sys
+os.chdir(sys.argv[1])
+for d in range(20):
+    for i in range(10):
+        st = os.lstat(f'tree/d{d}/f{d * 10 + i}')
+        print(st.st_mode, st.st_size, st.st_mtime_ns, st.st_ino, st.st_nlink, st.st_uid)
+    try:
+        os.stat(f'tree/d{d}/missing')
+    except FileNotFoundError as e:
+        print(e.errno)
+    try:
+        print(os.stat(f'tree/d{d}/link').st_size)
+    except FileNotFoundError as e:
+        print(e.errno)
+"""
+
+
+def test_asking_about_the_names_of_a_directory_one_by_one_becomes_one_question(
+    servers: Dict[str, Server], tiers: Dict[str, str], walked: Path, tier: str
+) -> None:
+    if tiers[tier]:
+        pytest.skip(f"no {tier} tier here: {tiers[tier]}")
+    program = ["python3", "-S", "-c", STATS]
+    plain = subprocess.run([*program, str(walked)], capture_output=True, timeout=60)
+    out, spent = cost(servers["fast"].address, walked, tier, [*program, "/box"], "--local", "/")
+    assert out == plain.stdout
+    assert spent.round_trips <= 40, spent
