@@ -10,7 +10,8 @@
 #include "config.h"
 #include "sys.h"
 
-/* An eighth of the mapping is rows, the rest in equal parts slots for contents of three sizes.  A row may stand at WAYS places. */
+/* A quarter of the mapping is rows (a listing of ten thousand names takes as many), the rest in equal parts slots for contents of
+ * three sizes.  A row may stand at WAYS places. */
 enum { PAGE = 4096, WAYS = 4, CLASSES = 3, SMALLEST = 4096, GROWTH = 4, ATTEMPTS = 8, MEBIBYTE = 1 << 20 };
 _Static_assert(SMALLEST * GROWTH * GROWTH == RC_CONTENT_MOST, "the largest class holds whatever OPEN brings");
 
@@ -58,7 +59,7 @@ uint32_t rc_cache_now(void)
 
 static void lay_out(void *base, size_t size)
 {
-	size_t rows = size / 8 / sizeof(struct row), share = (size - size / 8 - PAGE) / CLASSES;
+	size_t rows = size / 4 / sizeof(struct row), share = (size - size / 4 - PAGE) / CLASSES;
 	uint8_t *at = (uint8_t *)base + PAGE;
 
 	cache.head = base;

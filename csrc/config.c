@@ -75,7 +75,7 @@ void rc_config_load(char *const *environment)
 	rc_config.timeout_s = number_of(environment, "REMOTEC_TIMEOUT", 30);
 	rc_config.max_stale_ms = number_of(environment, "REMOTEC_MAX_STALE", 1000);
 	rc_config.cache = copy_of(value_of(environment, "REMOTEC_CACHE"));
-	rc_config.cache_size = number_of(environment, "REMOTEC_CACHE_SIZE", 32);
+	rc_config.cache_size = number_of(environment, "REMOTEC_CACHE_SIZE", 64);
 	if (rc_config.cache_size > MOST_CACHE)
 		rc_config.cache_size = MOST_CACHE;
 	rc_config.debug = number_of(environment, "LIBREMOTEC_DEBUG", 0) != 0;

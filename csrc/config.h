@@ -13,7 +13,7 @@
  *   REMOTEC_TIER        preload, supervisor or both (set by remotec-run)
  *   REMOTEC_MAX_STALE   milliseconds that what is known of files may be old; default 1000; 0: nothing is kept
  *   REMOTEC_CACHE       path of the mapping that it is kept in for the whole tree (cache.h); default: each process has its own
- *   REMOTEC_CACHE_SIZE  MiB of it, at most 1024; default 32; 0: none
+ *   REMOTEC_CACHE_SIZE  MiB of it, at most 1024; default 64; 0: none
  *   REMOTEC_TIMEOUT     seconds to wait for a server that has stopped answering; default 30
  */
 #ifndef RC_CONFIG_H

@@ -472,7 +472,7 @@ def _opened(session: Any, request: Any, fd: int) -> Any:
             if 0 < st[protocol.STAT_SIZE_INDEX] <= most:
                 speed = session.server.mounts.speed(st[MOUNT_INDEX])
                 data = read_at_once(fd, st[protocol.STAT_SIZE_INDEX], 0, speed) or b""
-        elif kind == protocol.HANDLE_KINDS["KIND_DIRECTORY"] and _lists(request):
+        elif kind == protocol.HANDLE_KINDS["KIND_DIRECTORY"] and request.prefetch:
             data = _listed(fd, min(request.prefetch, protocol.LIMITS["MAX_PREFETCH"]))
     except BaseException:
         os.close(fd)
@@ -497,11 +497,6 @@ def read_at_once(fd: int, count: int, offset: int, speed: int) -> Optional[bytes
         got = os.preadv(fd, [buffer], offset)
     del buffer[got:]
     return bytes(buffer)
-
-
-def _lists(request: Any) -> bool:
-    """Whether an OPEN is to bring a directory's entries, should it be one."""
-    return bool(request.prefetch and request.flags & protocol.OPEN_FLAGS["O_DIRECTORY"])
 
 
 def _listed(fd: int, most: int) -> bytes:
@@ -978,7 +973,7 @@ def _mount_ahead(session: Any, code: int, request: Any) -> Optional[int]:
     dirfd, path, resolve = _starting_point(session, request.directory, request.path, resolve)
     try:
         mount = look(dirfd, path, os.O_NOFOLLOW if nofollow else 0, resolve)
-        long = code == protocol.OPEN.code and _lists(request)
+        long = code == protocol.OPEN.code and request.prefetch and request.flags & protocol.OPEN_FLAGS["O_DIRECTORY"]
         return mount if long or mounts.speed(mount) == SLOW else None
     except BlockingIOError:
         pass
