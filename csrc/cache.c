@@ -6,7 +6,9 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
+#include "calls.h"
 #include "config.h"
 #include "sys.h"
 
@@ -145,6 +147,14 @@ static bool is_mapped(void)
 bool rc_cache_on(void)
 {
 	return rc_config.max_stale_ms && is_mapped();
+}
+
+/* procfs and its like neither count blocks nor say which files are immutable; a file system that keeps files does one of them,
+ * if only for an empty file. */
+bool rc_cache_keeps(const struct rc_stat *stat)
+{
+	return (S_ISREG(stat->mode) || S_ISDIR(stat->mode) || S_ISLNK(stat->mode)) &&
+	       (stat->blocks || stat->attributes_mask & STATX_ATTR_IMMUTABLE);
 }
 
 /* ------------------------------------------------------------------------------------------------------ age */

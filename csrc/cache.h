@@ -67,6 +67,8 @@ bool rc_cache_on(void);
 int rc_cache_create(size_t size);
 
 uint32_t rc_cache_now(void);
+/* Whether the file is of a kind, and on a file system, whose answers may be kept. */
+bool rc_cache_keeps(const struct rc_stat *stat);
 /* Whether what was asked then may still be said now. */
 bool rc_cache_fresh(uint32_t asked_ms);
 /* Nothing that was asked until now is to be said any more: the session is about to be told of a change. */

@@ -37,7 +37,7 @@ static ssize_t write_for(int out, const char *from, size_t count)
 		if (put != -EAGAIN || rc_sys_fcntl(out, F_GETFL, 0) & O_NONBLOCK)
 			return done ? (ssize_t)done : put;
 		rc_sys_poll(&room, 1, RC_WAIT_CHECK_MS);
-		if (!room.revents && rc_wait_over())
+		if (rc_wait_over())	/* room or not: it may be there since the caller is gone */
 			return done ? (ssize_t)done : -EINTR;
 	}
 	return (ssize_t)done;

@@ -25,6 +25,7 @@ struct rc_description {
 	uint64_t ino;			/* of the placeholder's memfd */
 	uint32_t dev_major, dev_minor;
 	bool shared;			/* another process may hold it: we never CLOSE it */
+	bool locked;			/* this process has locked it, and may not have unlocked it again */
 	uint32_t references;		/* entries of fdtable.c that point here */
 	int64_t size;			/* when it was opened; -1: not known */
 	struct rc_known known;		/* what OPEN brought */

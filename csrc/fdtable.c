@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "lock.h"
 #include "notify.h"
 #include "protocol.h"
 #include "sys.h"
@@ -96,6 +97,7 @@ static struct rc_description *make(const struct rc_placeholder *p, bool shared)
 		d->dev_major = p->dev_major;
 		d->dev_minor = p->dev_minor;
 		d->shared = shared;
+		d->locked = false;
 		d->references = 0;
 		d->lock = 0;
 		d->size = -1;
@@ -203,6 +205,8 @@ bool rc_fdtable_close(int fd, uint64_t *handle)
 		return false;
 	*handle = d->handle;
 	last = !d->shared && __atomic_load_n(&d->references, __ATOMIC_SEQ_CST) == 1;
+	if (last)
+		rc_lock_release(d);
 	rc_fdtable_forget(fd);
 	return last;
 }
@@ -222,6 +226,15 @@ void rc_fdtable_close_range(unsigned first, unsigned last, void (*closed)(uint64
 		else if (rc_fdtable_close((int)fd, &handle))
 			closed(handle);
 	}
+}
+
+void rc_fdtable_release_locks(void)
+{
+	unsigned used = atomic_load(&slots_used);
+
+	for (unsigned i = 0; ours() && i < used; i++)
+		if (__atomic_load_n(&slots[i].slot, __ATOMIC_ACQUIRE) == LIVE && !slots[i].shared)
+			rc_lock_release(&slots[i]);
 }
 
 /* False where another process was told of it already; a watch stays with the process whose connection it uses (notify.h). */

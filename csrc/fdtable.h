@@ -48,6 +48,8 @@ void rc_fdtable_close_range(unsigned first, unsigned last, void (*closed)(uint64
 bool rc_fdtable_share_all(void (*report)(int fd, uint64_t handle), bool over_exec);
 /* One of them: its descriptor is being sent away. */
 void rc_fdtable_share(int fd, void (*report)(int fd, uint64_t handle));
+/* At the process' end: the locks of descriptions that nobody else has.  Whoever waits for its end finds them free. */
+void rc_fdtable_release_locks(void);
 void rc_fdtable_after_fork(void);
 
 #endif

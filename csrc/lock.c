@@ -64,6 +64,7 @@ int rc_lock_range(struct rc_description *d, int fd, bool query, bool wait, struc
 	wire.type = (uint32_t)type;
 	wire.start += from;
 	result = ask(d, query ? RC_LOCK_COMMAND_LOCK_QUERY : RC_LOCK_COMMAND_LOCK_SET, wait, &wire);
+	d->locked |= !result && !query && type != (int)RC_LOCK_TYPE_F_UNLCK;
 	if (result || !query)
 		return result;
 	lock->type = wire.type == RC_LOCK_TYPE_F_RDLCK ? F_RDLCK : wire.type == RC_LOCK_TYPE_F_WRLCK ? F_WRLCK : F_UNLCK;
@@ -78,7 +79,7 @@ int rc_lock_range(struct rc_description *d, int fd, bool query, bool wait, struc
 
 int rc_lock_whole(struct rc_description *d, int operation)
 {
-	int kind = operation & ~LOCK_NB;
+	int kind = operation & ~LOCK_NB, result;
 	struct rc_lock wire = { .type = kind == LOCK_SH ? RC_LOCK_TYPE_F_RDLCK : kind == LOCK_EX ? RC_LOCK_TYPE_F_WRLCK
 						       : RC_LOCK_TYPE_F_UNLCK };
 
@@ -86,5 +87,19 @@ int rc_lock_whole(struct rc_description *d, int operation)
 		return -EINVAL;
 	if (d->kind == RC_KIND_PATH)
 		return -EBADF;
-	return ask(d, RC_LOCK_COMMAND_LOCK_WHOLE, !(operation & LOCK_NB), &wire);
+	result = ask(d, RC_LOCK_COMMAND_LOCK_WHOLE, !(operation & LOCK_NB), &wire);
+	d->locked |= !result && kind != LOCK_UN;
+	return result;
+}
+
+void rc_lock_release(struct rc_description *d)
+{
+	static const uint32_t commands[] = { RC_LOCK_COMMAND_LOCK_SET, RC_LOCK_COMMAND_LOCK_WHOLE };
+
+	for (int i = 0; d->locked && i < 2; i++) {
+		struct rc_lock wire = { .type = RC_LOCK_TYPE_F_UNLCK };
+
+		rc_call_lock(d->handle, commands[i], &wire);
+	}
+	d->locked = false;
 }

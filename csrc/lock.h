@@ -19,5 +19,8 @@ struct rc_flock {
 int rc_lock_range(struct rc_description *d, int fd, bool query, bool wait, struct rc_flock *lock);
 /* operation: LOCK_SH, LOCK_EX, LOCK_UN, with LOCK_NB. */
 int rc_lock_whole(struct rc_description *d, int operation);
+/* Before the last close of a description, and before its process' end: CLOSE isn't waited for, and who asks for the lock next must
+ * find it free. */
+void rc_lock_release(struct rc_description *d);
 
 #endif

@@ -72,14 +72,6 @@ static bool find_place(struct rc_location at, int flags, struct place *place)
 
 /* ------------------------------------------------------------------------------------------- what is kept */
 
-/* procfs and its like neither count blocks nor say which files are immutable; a file system that keeps files does one of them,
- * if only for an empty file. */
-static bool is_kept(const struct rc_stat *stat)
-{
-	return (S_ISREG(stat->mode) || S_ISDIR(stat->mode) || S_ISLNK(stat->mode)) &&
-	       (stat->blocks || stat->attributes_mask & STATX_ATTR_IMMUTABLE);
-}
-
 static unsigned stat_kind(int flags)
 {
 	return flags & AT_SYMLINK_NOFOLLOW ? RC_FACT_LSTAT : RC_FACT_STAT;
@@ -89,7 +81,7 @@ static void keep_stat(const struct place *place, unsigned kind, uint32_t asked_m
 {
 	struct rc_fact fact = { .asked_ms = asked_ms, .stat = *stat };
 
-	if (is_kept(stat))
+	if (rc_cache_keeps(stat))
 		rc_cache_keep(place->own, kind, &fact);
 }
 
@@ -108,7 +100,7 @@ void rc_lookup_listed(uint64_t directory, const struct rc_entry *entry, uint32_t
 
 	if (entry->flags & RC_ENTRY_NO_XATTRS)
 		fact.flags |= RC_FACT_NO_XATTRS;
-	if (entry->has_stat && is_kept(&entry->stat))
+	if (entry->has_stat && rc_cache_keeps(&entry->stat))
 		rc_cache_keep(place.own, RC_FACT_LSTAT, &fact);
 }
 
@@ -256,7 +248,7 @@ static void keep_opened(const struct place *place, int flags, const struct rc_op
 {
 	struct rc_fact fact = { .asked_ms = known->asked_ms, .stat = opened->stat };
 
-	if (opened->kind == RC_KIND_STREAM || !is_kept(&opened->stat))
+	if (opened->kind == RC_KIND_STREAM || !rc_cache_keeps(&opened->stat))
 		return;
 	known->there = true;
 	known->stat = opened->stat;
@@ -339,11 +331,11 @@ int rc_lookup_stat(struct rc_location at, int flags, unsigned mask, struct rc_st
 		*stat = fact.stat;
 		return fact.error;
 	}
-	result = keyed ? rc_walk_stat(at, !(flags & AT_SYMLINK_NOFOLLOW), mask, stat) : -EAGAIN;
-	if (result != -EAGAIN)
-		return result;
-	asked_ms = rc_cache_now();
-	result = rc_call_stat(at, flags, keyed ? mask | STATX_BASIC_STATS : mask, stat);
+	result = keyed ? rc_walk_stat(at, !(flags & AT_SYMLINK_NOFOLLOW), mask, stat, &asked_ms) : -EAGAIN;
+	if (result == -EAGAIN || (!result && !rc_cache_keeps(stat))) {
+		asked_ms = rc_cache_now();
+		result = rc_call_stat(at, flags, keyed ? mask | STATX_BASIC_STATS : mask, stat);
+	}
 	if (keyed && !result)
 		keep_stat(&place, stat_kind(flags), asked_ms, stat);
 	else if (keyed)

@@ -5,7 +5,6 @@
  */
 #include "preload.h"
 
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -113,7 +112,7 @@ bool rc_start(void)
 	rc_fdtable_start();
 	rc_transport_prepare();
 	/* Not only under our own supervisor: that of a `remotec run` above knows nothing of this session's descriptors. */
-	rc_raw = RC_HAVE_RAW && RC_SYS(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0, 0) == SECCOMP_MODE_FILTER && rc_stub_install() == 0;
+	rc_raw = RC_HAVE_RAW && RC_SYS(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0, 0) == 2 /* SECCOMP_MODE_FILTER */ && rc_stub_install() == 0;
 	/* By way of that page: the supervisor might take the file's path for a remote one. */
 	rc_stats_start(rc_config.stats, RC_TIER_PRELOAD);
 	rc_process_start(environ);

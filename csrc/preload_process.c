@@ -619,6 +619,23 @@ RC_EXPORT FILE *popen(const char *command, const char *mode)
 	return rc_next_popen(command, mode);
 }
 
+/* exit() calls neither of the two below. */
+__attribute__((destructor)) static void end(void)
+{
+	if (atomic_load(&rc_state) == RC_READY)
+		rc_fdtable_release_locks();
+}
+
+#define EXIT(name) \
+	RC_EXPORT __attribute__((noreturn)) void name(int status) \
+	{ \
+		end(); \
+		for (;;) \
+			rc_pass_##name()(status); \
+	}
+EXIT(_exit)
+EXIT(_Exit)
+
 /* The one fork that runs no atfork handlers. */
 RC_EXPORT pid_t _Fork(void)
 {

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cache.h"
 #include "config.h"
@@ -775,17 +776,28 @@ static struct slot *listed_slot(const struct way *way)
 	return NULL;
 }
 
+static bool is_ascii(const char *name, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		if ((unsigned char)name[i] > 127)
+			return false;
+	return true;
+}
+
 static int find_in(const struct slot *slot, const char *name, bool follow, unsigned mask, struct rc_stat *stat)
 {
 	size_t length = strlen(name);
 	struct rc_entries entries;
 	struct rc_entry entry;
-	bool searchable = false;
+	bool searchable = false, exact = is_ascii(name, length) && rc_cache_keeps(&slot->opened.stat);
 
 	if (!entries_of(&slot->opened, &entries))
 		return -EAGAIN;
 	while (rc_next_entry(&entries, &entry)) {
 		searchable |= entry.has_stat;
+		/* A directory may find names in either case. */
+		exact = exact && is_ascii(entry.name, entry.name_length) &&
+			(entry.name_length != length || strncasecmp(entry.name, name, length) || !memcmp(entry.name, name, length));
 		if (entry.name_length != length || memcmp(entry.name, name, length))
 			continue;
 		if (!entry.has_stat || (follow && entry.type == DT_LNK) || entry.type == DT_UNKNOWN || mask & ~STATX_BASIC_STATS)
@@ -795,7 +807,7 @@ static int find_in(const struct slot *slot, const char *name, bool follow, unsig
 		return 0;
 	}
 	/* Who may read a directory but not search it is told EACCES. */
-	return searchable && entries.end && !entries.rest.failed ? -ENOENT : -EAGAIN;
+	return exact && searchable && entries.end && !entries.rest.failed ? -ENOENT : -EAGAIN;
 }
 
 /* Asks for the listing of a directory, and for nothing else: its handle is closed again. */
@@ -814,7 +826,7 @@ static void list(const struct way *way)
 	RC_SYS(SYS_munmap, room, ROOM, 0, 0, 0, 0);
 }
 
-int rc_walk_stat(struct rc_location at, bool follow, unsigned mask, struct rc_stat *stat)
+int rc_walk_stat(struct rc_location at, bool follow, unsigned mask, struct rc_stat *stat, uint32_t *asked_ms)
 {
 	const char *slash = strrchr(at.path, '/'), *name = slash ? slash + 1 : at.path;
 	struct way way = { .from = at.directory, .length = slash ? (uint32_t)(slash - at.path) : 0 };
@@ -830,8 +842,10 @@ int rc_walk_stat(struct rc_location at, bool follow, unsigned mask, struct rc_st
 		struct asked *a = asked_in(&way);
 
 		wanted = false;
-		if (slot)
+		if (slot) {
 			result = find_in(slot, name, follow, mask, stat);
+			*asked_ms = (uint32_t)slot->asked_ms;
+		}
 		if (result != -EAGAIN)
 			now.asks_for_all |= ++a->answered >= QUESTIONS;
 		else if (!slot && !attempt && ++a->questions >= (now.asks_for_all ? 1 : QUESTIONS) &&

@@ -24,8 +24,9 @@ size_t rc_walk_listing(uint64_t handle, void *buffer, size_t size, uint32_t *age
 void rc_walk_listed(uint64_t handle, struct rc_entries entries);
 
 /* What lstat or (follow) stat says of a path, from a listing of its directory: a program that asks about several names of one,
- * which it doesn't read, is answered by a listing of it that is asked for here.  0 or -ENOENT; -EAGAIN: ask the server. */
-int rc_walk_stat(struct rc_location at, bool follow, unsigned mask, struct rc_stat *stat);
+ * which it doesn't read, is answered by a listing of it that is asked for here.  0 or -ENOENT, and when that was asked for (rc_cache_now);
+ * -EAGAIN: ask the server. */
+int rc_walk_stat(struct rc_location at, bool follow, unsigned mask, struct rc_stat *stat, uint32_t *asked_ms);
 
 /* In the child of a fork: what is under way is its parent's. */
 void rc_walk_after_fork(void);

@@ -354,6 +354,8 @@ PATH(int, __utimensat64, (int dirfd, const char *path, const void *times, int fl
 
 /* ----------------------------------------------------------------------------------------------- processes */
 OWN(pid_t, _Fork, (void))
+OWN(void, _exit, (int status))
+OWN(void, _Exit, (int status))
 OWN(int, clone, (int (*start)(void *), void *stack, int flags, void *argument, ...))
 OWN(void *, dlopen, (const char *path, int flags))
 OWN(int, execve, (const char *path, char *const argv[], char *const envp[]))

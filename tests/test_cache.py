@@ -71,7 +71,7 @@ assert not os.access('/box/missing', os.R_OK)
 fails(os.lstat); fails(os.readlink)
 """
     run = Run(relay, box, tier, f'exec python3 -S -c "{program}"', *LONG)
-    assert (run.status, run.requests) == (0, {"STAT": 2})
+    assert (run.status, sum(run.requests.values())) == (0, 2)
 
 
 def test_fifty_cats_of_a_file_bring_it_once(relay: CountingRelay, box: Path, tier: str) -> None:
@@ -102,7 +102,7 @@ for i in range(5):
 """
     options = (*LONG, "--remote", "/server=/")
     run = Run(relay, box, tier, f'exec python3 -S -c "{program}"', *options)
-    assert (run.status, run.requests) == (0, {"STAT": 25, "ACCESS": 5})
+    assert (run.status, run.requests["STAT"], run.requests["ACCESS"]) == (0, 25, 5)
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="no gcc")

@@ -88,6 +88,8 @@ class Terminal:
     def __init__(self) -> None:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            for number in (signal.SIGINT, signal.SIGQUIT):  # ignored where the tests run in the background
+                signal.signal(number, signal.SIG_DFL)
             os.environ.update(PS1="READY$ ", PS2="", LC_ALL="C", TERM="dumb", HISTFILE="")
             os.execvp("bash", ["bash", "--norc", "--noprofile", "--noediting", "-i"])
         self.unread = ""

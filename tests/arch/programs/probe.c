@@ -755,7 +755,6 @@ static void locks(void)
 		write(ready[1], &byte, 1);
 		close(over[1]);
 		read_byte(over[0]);
-		close(own);
 		_exit(0);
 	}
 	if (read_byte(ready[0]) != 'y')
@@ -783,6 +782,7 @@ static void locks(void)
 	close(over[1]);
 	close(over[0]);
 	waitpid(child, NULL, 0);
+	say("LOCK_EX then", flock(fd, LOCK_EX | LOCK_NB));
 	close(fd);
 }
 
