@@ -99,7 +99,14 @@ static char **names_in(struct walk *w)
 	char **names = dir ? malloc(room * sizeof *names) : NULL;
 	struct dirent *entry;
 
-	while (names && (entry = readdir(dir))) {
+	if (!names) {
+		if (dir)
+			closedir(dir);
+		else if (fd >= 0)
+			close(fd);
+		return NULL;
+	}
+	while ((entry = readdir(dir))) {
 		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
 			continue;
 		if (count + 1 == room) {
@@ -113,12 +120,8 @@ static char **names_in(struct walk *w)
 		if (!names[count++])
 			break;
 	}
-	if (names)
-		names[count] = NULL;
-	if (dir)
-		closedir(dir);
-	else if (fd >= 0)
-		close(fd);
+	names[count] = NULL;
+	closedir(dir);
 	return names;
 }
 

@@ -272,11 +272,13 @@ static int check_out(struct connection **out, struct connection *spare, bool fre
 	return result;
 }
 
-static void check_in(struct connection *c, const struct connection *spare, bool usable)
+static void check_in(struct connection *c, bool usable)
 {
-	if (!usable || c == spare)
+	bool pooled = c >= pool && c < pool + POOL;
+
+	if (!usable || !pooled)
 		hang_up(c);
-	if (c != spare)
+	if (pooled)
 		atomic_store(&c->state, usable ? IDLE : EMPTY);
 }
 
@@ -512,7 +514,7 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 	ssize_t got;
 	int bad;
 
-	for (int i = 0; i < x->data_count; i++) {
+	for (int i = 0; x->data && i < x->data_count; i++) {
 		room += x->data[i].iov_len;
 		if (i < 15 && x->data_count <= 15)
 			parts[message.msg_iovlen++] = x->data[i];
@@ -608,7 +610,7 @@ static int try_once(struct rc_exchange *x, bool one_way, bool fresh, bool *broke
 	else
 		usable = !result;
 	*broken = !usable && !refused && (result == -ECONNRESET || result == -EPIPE);
-	check_in(c, &spare, usable);
+	check_in(c, usable);
 	if (!one_way)
 		rc_stats_waited(began_ns);
 	return result;
@@ -654,7 +656,7 @@ int rc_line_take_ahead(struct connection **line)
 		c->asked = !result;
 	}
 	if (result)
-		check_in(c, NULL, false);
+		check_in(c, false);
 	*line = c;
 	return result;
 }
@@ -675,7 +677,7 @@ int rc_line_take(struct connection **line)
 	if (!result && (*line)->asked)
 		result = greet(*line);
 	if (result)
-		check_in(*line, NULL, false);
+		check_in(*line, false);
 	return result;
 }
 
@@ -733,7 +735,7 @@ int rc_line_socket(const struct connection *line)
 
 void rc_line_give_back(struct connection *line, bool usable)
 {
-	check_in(line, NULL, usable && !line->asked);
+	check_in(line, usable && !line->asked);
 }
 
 int rc_hello(struct rc_server_info *info, char *problem, size_t size)

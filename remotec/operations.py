@@ -635,7 +635,8 @@ def readdir(session: Any, request: Any) -> Tuple:
     if handle.kind != protocol.HANDLE_KINDS["KIND_DIRECTORY"]:
         raise fail(errno.ENOTDIR)
     with handle.lock:
-        return _entries(handle.fd, request.offset, min(request.count, 1000), request.mask, protocol.LIMITS["MAX_DATA"] // 2)
+        most = protocol.LIMITS["MAX_DATA"] // 2
+        return _entries(handle.fd, request.offset, min(request.count, 1000), request.mask, most)
 
 
 def _entries(fd: int, offset: int, most: int, mask: int, room: int) -> Tuple:

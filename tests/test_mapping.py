@@ -166,7 +166,7 @@ print(sum(m[random.randrange(10 << 30) | 4095] for i in range(500)), all(m[i * 2
 
 
 def test_a_new_mapping_shows_the_file_as_it_is_by_then(tmp_path: Path, servers: Dict[str, Server], tier: str) -> None:
-    """The old mapping shows it too, and what is past the new end is SIGBUS (fstat may be a second old: hence pauses)."""
+    """The old mapping shows it too, and what is past the new end is SIGBUS (fstat may be a second old, so it waits)."""
     tree = tmp_path / "tree"
     tree.mkdir()
     script = """

@@ -93,7 +93,7 @@ with open(tree + "/big", "rb") as big:
 """
 
 
-# Where qemu lets a 32-bit program see this 64-bit kernel, and not what a 32-bit one gives: positions in directories have
+# Where qemu lets a 32-bit program see this 64-bit kernel, not what a 32-bit one gives: positions in directories have
 # 64 bits (EOVERFLOW, or the end after seekdir), and files past 2 GiB can be opened without O_LARGEFILE; and
 # locks past 2 GiB come to F_GETLK cut off to 32 bits.  These must give what an i386 program gives here.
 UNLIKE_32_BIT = ("directories", "small", "locks")
