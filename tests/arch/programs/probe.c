@@ -783,6 +783,7 @@ static void locks(void)
 	close(over[0]);
 	waitpid(child, NULL, 0);
 	say("LOCK_EX then", flock(fd, LOCK_EX | LOCK_NB));
+	say("LOCK_UN at last", flock(fd, LOCK_UN));	/* a handle that a fork has shared stays with its session */
 	close(fd);
 }
 
