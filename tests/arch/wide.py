@@ -8,7 +8,7 @@ from remotec import cli, operations, protocol
 
 MORE = 1 << 40
 INO = protocol.STAT_SIZE_INDEX - 1
-plain_status, plain_readdir = operations.status, operations.HANDLERS[protocol.READDIR.code]
+plain_status, plain_entries = operations.status, operations._entries
 
 
 def status(*arguments: Any) -> Tuple[int, ...]:
@@ -16,11 +16,12 @@ def status(*arguments: Any) -> Tuple[int, ...]:
     return (*found[:INO], found[INO] + MORE, *found[INO + 1 :])
 
 
-def readdir(session: Any, request: Any) -> Any:
-    end, entries = plain_readdir(session, request)
+def entries_of(*arguments: Any) -> Tuple[int, Any]:
+    """What READDIR brings, and OPEN of a directory."""
+    end, entries = plain_entries(*arguments)
     return end, [(entry[0] + MORE, *entry[1:]) for entry in entries]
 
 
 operations.status = status
-operations.HANDLERS[protocol.READDIR.code] = readdir
+operations._entries = entries_of
 sys.exit(cli.main(sys.argv[4:]))
