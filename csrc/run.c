@@ -107,15 +107,14 @@ static void put(const char *name, const char *value)
 }
 
 /* The dynamic linker looks for the library by its path: whatever the rules say, that one is local. */
-static const char *local_paths(void)
+static void put_local_paths(void)
 {
 	char *joined;
 
-	if (strchr(options.library, ':'))	/* not to be written there */
-		return options.local;
 	if (asprintf(&joined, "%s:%s", options.library, options.local ? options.local : "") < 0)
 		fail("out of memory");
-	return joined;
+	put("LOCAL_PATHS", strchr(options.library, ':') ? options.local : joined);	/* a colon can't be written there */
+	free(joined);
 }
 
 /* Our own, from which rc_config is read; it is the command's too, where the library is to be loaded. */
@@ -128,7 +127,7 @@ static void set_environment(void)
 	for (int i = 0; i < 16; i++)
 		sprintf(session + 2 * i, "%02x", bytes[i]);
 	put("REMOTE_SERVER", options.server);
-	put("LOCAL_PATHS", local_paths());
+	put_local_paths();
 	put("REMOTE_PATHS", options.remote);
 	put("REMOTE_FD_SHIFT", options.fd_shift ? options.fd_shift : "0");
 	put("LIBREMOTEC_DEBUG", options.debug ? "1" : NULL);

@@ -252,10 +252,11 @@ echo "== ${a%% *}"; busybox $a 2>&1 </dev/null | if [[ $a == find* || $a == "gre
 @pytest.fixture(scope="module")
 def alike(everything: Path, servers: Dict[str, Server], tiers: Dict[str, str]) -> Iterator[Same]:
     """As `same`, on this tree, which has one path in both runs, so that sums of what is printed agree: it is elsewhere, and
-    there is nothing local by that path, while a remote program runs.  The plain run is made once: the tree doesn't change."""
+    there is nothing local by that path, while a remote program runs.  The plain run is made once for each server: the
+    tree doesn't change, but for times of access the first time."""
 
     @cache
-    def plainly(script: str) -> Outcome:
+    def plainly(script: str, mode: str) -> Outcome:
         away.rename(everything)
         try:
             plain = shell(PRELUDE + script, everything, timeout=300)
@@ -267,7 +268,7 @@ def alike(everything: Path, servers: Dict[str, Server], tiers: Dict[str, str]) -
     def compare(script: str, tier: str, mode: str = "fast") -> None:
         if tiers[tier]:
             pytest.skip(f"no {tier} tier here: {tiers[tier]}")
-        plain = plainly(script)
+        plain = plainly(script, mode)
         run = [sys.executable, "-m", "remotec", "run", "-s", servers[mode].address, "--tier", tier]
         remotely = [*run, "--remote", f"{everything}={away}", "--"]
         remote = shell((PRELUDE + script).replace("{box}", str(everything)), everything, remotely, timeout=300)
