@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <stdatomic.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -218,4 +221,33 @@ void rc_description_advise(struct rc_description *d, int64_t offset, int64_t len
 		unlock(d);
 	}
 	rc_call_advise(d->handle, offset, length, advice);
+}
+
+/* FIONREAD of a regular file, whose position the server doesn't know. */
+static ssize_t bytes_left(struct rc_description *d, int fd, void *value)
+{
+	int64_t at = rc_sys_lseek(fd, 0, SEEK_CUR), left;
+	struct rc_stat stat;
+	int result = rc_description_fstat(d, fd, STATX_SIZE, &stat), number;
+
+	if (result < 0)
+		return result;
+	left = (int64_t)stat.size - at;
+	number = left > INT_MAX ? INT_MAX : (int)left;
+	memcpy(value, &number, sizeof number);
+	return sizeof number;
+}
+
+ssize_t rc_description_ioctl(struct rc_description *d, int fd, unsigned long request, void *value)
+{
+	bool positioned = d->kind == RC_KIND_POSITIONED;
+
+	if (d->kind == RC_KIND_PATH)
+		return -EBADF;
+	if (positioned && request == FIONREAD)
+		return bytes_left(d, fd, value);
+	if ((positioned || d->kind == RC_KIND_DIRECTORY) &&
+	    ((uint32_t)request == (uint32_t)FS_IOC_SETFLAGS || (uint32_t)request == (uint32_t)FS_IOC_FSSETXATTR))
+		return -EROFS;
+	return rc_call_ioctl(d->handle, request, value);
 }

@@ -44,6 +44,9 @@ ssize_t rc_description_pread(struct rc_description *d, int fd, const struct iove
 int64_t rc_description_lseek(struct rc_description *d, int fd, int64_t offset, int whence);
 /* posix_fadvise, and readahead as its WILLNEED. */
 void rc_description_advise(struct rc_description *d, int64_t offset, int64_t length, int advice);
+/* ioctl(2) that tells of a file: bytes in value[RC_IOCTL_MAX], in this machine's form; -ENOTTY where it isn't forwarded, -EROFS
+ * where it would change the file. */
+ssize_t rc_description_ioctl(struct rc_description *d, int fd, unsigned long request, void *value);
 int rc_description_fstat(struct rc_description *d, int fd, unsigned mask, struct rc_stat *stat);
 
 #endif

@@ -38,9 +38,18 @@ static char *put_decimal(char *to, unsigned value)
 	return to;
 }
 
+const char *rc_proc_fd(char *to, unsigned pid, int fd)
+{
+	char *at = put_text(to, "/proc/");
+
+	at = pid ? put_decimal(at, pid) : put_text(at, "self");
+	*put_decimal(put_text(at, "/fd/"), (unsigned)fd) = '\0';
+	return to;
+}
+
 int rc_placeholder_create(uint64_t handle, uint32_t kind, int open_flags, int lowest, struct rc_placeholder *made)
 {
-	char name[NAME_SIZE], *at = put_text(name, "remotec:"), link[32];
+	char name[NAME_SIZE], *at = put_text(name, "remotec:"), link[RC_PROC_FD_SIZE];
 	struct rc_identity identity;
 	int memory, opened, placed, bad;
 
@@ -55,10 +64,9 @@ int rc_placeholder_create(uint64_t handle, uint32_t kind, int open_flags, int lo
 	if (memory < 0)
 		return memory;
 	bad = rc_sys_identity(memory, &identity);
-	*put_decimal(put_text(link, "/proc/self/fd/"), (unsigned)memory) = '\0';
 	/* O_PATH would make a descriptor that poll and F_GETFL call bad; a directory's flags mean nothing to a memfd. */
 	open_flags &= O_ACCMODE | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_SYNC | O_DSYNC | O_NOATIME | O_PATH;
-	opened = bad ? bad : rc_sys_open(AT_FDCWD, link, open_flags, 0);
+	opened = bad ? bad : rc_sys_open(AT_FDCWD, rc_proc_fd(link, 0, memory), open_flags, 0);
 	rc_sys_close(memory);
 	if (opened < 0)
 		return opened;
@@ -115,23 +123,27 @@ bool rc_placeholder_parse(const char *link, struct rc_placeholder *found)
 	return !strcmp(link, " (deleted)") || !*link;
 }
 
+int rc_placeholder_named(unsigned pid, int fd, struct rc_placeholder *found)
+{
+	char link[RC_PROC_FD_SIZE], target[NAME_SIZE + 32];
+	ssize_t length = rc_sys_readlink(AT_FDCWD, rc_proc_fd(link, pid, fd), target, sizeof target - 1);
+
+	if (length < 0)
+		return 0;
+	target[length] = '\0';
+	return rc_placeholder_parse(target, found);
+}
+
 int rc_placeholder_identify(int fd, struct rc_placeholder *found)
 {
-	char link[32], target[NAME_SIZE + 32];
 	struct rc_identity identity;
 	int bad = rc_sys_identity(fd, &identity);
-	ssize_t length;
 
 	if (bad)
 		return -EBADF;
 	if (!S_ISREG(identity.mode) || identity.nlink)	/* a memfd is a regular file without a name */
 		return 0;
-	*put_decimal(put_text(link, "/proc/self/fd/"), (unsigned)fd) = '\0';
-	length = rc_sys_readlink(AT_FDCWD, link, target, sizeof target - 1);
-	if (length < 0)
-		return 0;
-	target[length] = '\0';
-	if (!rc_placeholder_parse(target, found))
+	if (!rc_placeholder_named(0, fd, found))
 		return 0;
 	found->ino = identity.ino;
 	found->dev_major = identity.dev_major;

@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -442,14 +444,38 @@ int64_t rc_do_fcntl(struct rc_notice *notice, const int64_t *a)
 	}
 }
 
+/* A 32-bit program's number of a request whose argument is declared long, as this machine writes it. */
+static unsigned long request_of(const struct rc_notice *notice, int64_t given)
+{
+	uint32_t request = (uint32_t)given;
+
+	if (notice->abi->narrow && _IOC_SIZE(request) == sizeof(uint32_t))
+		request = (uint32_t)_IOC(_IOC_DIR(request), _IOC_TYPE(request), _IOC_NR(request), sizeof(long));
+	return request;
+}
+
 int64_t rc_do_ioctl(struct rc_notice *notice, const int64_t *a)
 {
-	uint8_t value[256];
+	unsigned long request = request_of(notice, a[1]);
+	uint8_t value[RC_IOCTL_MAX];
 	ssize_t got;
+	int on, flags, result = 0;
 
 	BORROW(a[0]);
-	rc_debug("ioctl() %llx on remote fd %d", (unsigned long long)a[1], (int)a[0]);
-	got = leave(own, rc_call_ioctl(d->handle, (unsigned long)(uint32_t)a[1], value, sizeof value));
+	rc_debug("ioctl() %lx on remote fd %d", request, (int)a[0]);
+	switch (request) {
+	case FIOCLEX:
+	case FIONCLEX:
+		return leave(own, RC_LET);
+	case FIONBIO:
+		if (rc_target_get(notice, (uint64_t)a[2], &on, sizeof on) < 0)
+			return leave(own, -EFAULT);
+		flags = fcntl(own, F_GETFL);
+		if (d->kind == RC_KIND_STREAM)
+			result = rc_call_set_flags(d->handle, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
+		return leave(own, result < 0 ? result : RC_LET);
+	}
+	got = leave(own, rc_description_ioctl(d, own, request, value));
 	if (got < 0)
 		return got;
 	return rc_target_put(notice, (uint64_t)a[2], value, (size_t)got) == got ? 0 : -EFAULT;
