@@ -22,25 +22,9 @@ static char *put_hex(char *to, uint64_t value, int digits)
 	return to;
 }
 
-static char *put_text(char *to, const char *text)
-{
-	size_t length = strlen(text);
-
-	memcpy(to, text, length);
-	return to + length;
-}
-
-static char *put_decimal(char *to, unsigned value)
-{
-	if (value > 9)
-		to = put_decimal(to, value / 10);
-	*to++ = (char)('0' + value % 10);
-	return to;
-}
-
 int rc_placeholder_create(uint64_t handle, uint32_t kind, int open_flags, int lowest, struct rc_placeholder *made)
 {
-	char name[NAME_SIZE], *at = put_text(name, "remotec:"), link[32];
+	char name[NAME_SIZE] = "remotec:", *at = name + strlen(name);
 	struct rc_identity identity;
 	int memory, opened, placed, bad;
 
@@ -49,16 +33,15 @@ int rc_placeholder_create(uint64_t handle, uint32_t kind, int open_flags, int lo
 	*at++ = ':';
 	at = put_hex(at, handle, 0);
 	*at++ = ':';
-	at = put_decimal(at, kind);
+	*at++ = (char)('0' + kind);
 	*at = '\0';
 	memory = rc_sys_memfd(name, MFD_CLOEXEC);
 	if (memory < 0)
 		return memory;
 	bad = rc_sys_identity(memory, &identity);
-	*put_decimal(put_text(link, "/proc/self/fd/"), (unsigned)memory) = '\0';
 	/* O_PATH would make a descriptor that poll and F_GETFL call bad; a directory's flags mean nothing to a memfd. */
 	open_flags &= O_ACCMODE | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_SYNC | O_DSYNC | O_NOATIME | O_PATH;
-	opened = bad ? bad : rc_sys_open(AT_FDCWD, link, open_flags, 0);
+	opened = bad ? bad : rc_sys_reopen(memory, open_flags);
 	rc_sys_close(memory);
 	if (opened < 0)
 		return opened;
@@ -117,7 +100,7 @@ bool rc_placeholder_parse(const char *link, struct rc_placeholder *found)
 
 int rc_placeholder_identify(int fd, struct rc_placeholder *found)
 {
-	char link[32], target[NAME_SIZE + 32];
+	char link[RC_FD_LINK], target[NAME_SIZE + 32];
 	struct rc_identity identity;
 	int bad = rc_sys_identity(fd, &identity);
 	ssize_t length;
@@ -126,8 +109,7 @@ int rc_placeholder_identify(int fd, struct rc_placeholder *found)
 		return -EBADF;
 	if (!S_ISREG(identity.mode) || identity.nlink)	/* a memfd is a regular file without a name */
 		return 0;
-	*put_decimal(put_text(link, "/proc/self/fd/"), (unsigned)fd) = '\0';
-	length = rc_sys_readlink(AT_FDCWD, link, target, sizeof target - 1);
+	length = rc_sys_readlink(AT_FDCWD, rc_sys_fd_link(fd, link), target, sizeof target - 1);
 	if (length < 0)
 		return 0;
 	target[length] = '\0';

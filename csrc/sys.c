@@ -213,17 +213,26 @@ int rc_sys_open(int dirfd, const char *path, int flags, unsigned mode)
 	return (int)RC_SYS(SYS_openat, dirfd, path, flags | RC_LARGE, mode, 0, 0);
 }
 
-int rc_sys_reopen(int fd, int flags)
+char *rc_sys_fd_link(int fd, char link[RC_FD_LINK])
 {
-	char link[32] = "/proc/self/fd/", *at = link + sizeof "/proc/self/fd/" - 1;
+	static const char folder[] = "/proc/self/fd/";
+	char *at = link + sizeof folder - 1;
 	int divisor = 1;
 
+	memcpy(link, folder, sizeof folder - 1);
 	while (fd / divisor > 9)
 		divisor *= 10;
 	for (; divisor; divisor /= 10)
 		*at++ = (char)('0' + fd / divisor % 10);
 	*at = '\0';
-	return rc_sys_open(AT_FDCWD, link, flags, 0);
+	return link;
+}
+
+int rc_sys_reopen(int fd, int flags)
+{
+	char link[RC_FD_LINK];
+
+	return rc_sys_open(AT_FDCWD, rc_sys_fd_link(fd, link), flags, 0);
 }
 
 ssize_t rc_sys_readlink(int dirfd, const char *path, char *target, size_t size)
