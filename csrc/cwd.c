@@ -79,12 +79,12 @@ int rc_cwd_find(const struct rc_proc_name *name, unsigned own, struct rc_placeho
 
 ssize_t rc_cwd_readlink(const struct rc_proc_name *name, unsigned own, const struct rc_placeholder *found, char *path, size_t size)
 {
-	char whole[RC_PATH_MAX], link[RC_PROC_FD_SIZE];
+	char whole[RC_PATH_MAX], link[RC_FD_LINK];
 	int fd = -1;
 	ssize_t length;
 
 	if (found->kind == RC_CWD_KIND)
-		fd = rc_sys_open(AT_FDCWD, rc_proc_fd(link, name->pid ? (unsigned)name->pid : own, descriptor_of(name)),
+		fd = rc_sys_open(AT_FDCWD, rc_sys_fd_link_of(name->pid ? (unsigned)name->pid : own, descriptor_of(name), link),
 				 O_RDONLY | O_CLOEXEC, 0);
 	length = rc_cwd_path(found->handle, fd, whole, sizeof whole);
 	if (fd >= 0)

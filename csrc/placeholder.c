@@ -22,34 +22,9 @@ static char *put_hex(char *to, uint64_t value, int digits)
 	return to;
 }
 
-static char *put_text(char *to, const char *text)
-{
-	size_t length = strlen(text);
-
-	memcpy(to, text, length);
-	return to + length;
-}
-
-static char *put_decimal(char *to, unsigned value)
-{
-	if (value > 9)
-		to = put_decimal(to, value / 10);
-	*to++ = (char)('0' + value % 10);
-	return to;
-}
-
-const char *rc_proc_fd(char *to, unsigned pid, int fd)
-{
-	char *at = put_text(to, "/proc/");
-
-	at = pid ? put_decimal(at, pid) : put_text(at, "self");
-	*put_decimal(put_text(at, "/fd/"), (unsigned)fd) = '\0';
-	return to;
-}
-
 int rc_placeholder_create(uint64_t handle, uint32_t kind, int open_flags, int lowest, struct rc_placeholder *made)
 {
-	char name[NAME_SIZE], *at = put_text(name, "remotec:"), link[RC_PROC_FD_SIZE];
+	char name[NAME_SIZE] = "remotec:", *at = name + strlen(name);
 	struct rc_identity identity;
 	int memory, opened, placed, bad;
 
@@ -58,7 +33,7 @@ int rc_placeholder_create(uint64_t handle, uint32_t kind, int open_flags, int lo
 	*at++ = ':';
 	at = put_hex(at, handle, 0);
 	*at++ = ':';
-	at = put_decimal(at, kind);
+	*at++ = (char)('0' + kind);
 	*at = '\0';
 	memory = rc_sys_memfd(name, MFD_CLOEXEC);
 	if (memory < 0)
@@ -66,7 +41,7 @@ int rc_placeholder_create(uint64_t handle, uint32_t kind, int open_flags, int lo
 	bad = rc_sys_identity(memory, &identity);
 	/* O_PATH would make a descriptor that poll and F_GETFL call bad; a directory's flags mean nothing to a memfd. */
 	open_flags &= O_ACCMODE | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_SYNC | O_DSYNC | O_NOATIME | O_PATH;
-	opened = bad ? bad : rc_sys_open(AT_FDCWD, rc_proc_fd(link, 0, memory), open_flags, 0);
+	opened = bad ? bad : rc_sys_reopen(memory, open_flags);
 	rc_sys_close(memory);
 	if (opened < 0)
 		return opened;
@@ -125,8 +100,8 @@ bool rc_placeholder_parse(const char *link, struct rc_placeholder *found)
 
 int rc_placeholder_named(unsigned pid, int fd, struct rc_placeholder *found)
 {
-	char link[RC_PROC_FD_SIZE], target[NAME_SIZE + 32];
-	ssize_t length = rc_sys_readlink(AT_FDCWD, rc_proc_fd(link, pid, fd), target, sizeof target - 1);
+	char link[RC_FD_LINK], target[NAME_SIZE + 32];
+	ssize_t length = rc_sys_readlink(AT_FDCWD, rc_sys_fd_link_of(pid, fd, link), target, sizeof target - 1);
 
 	if (length < 0)
 		return 0;

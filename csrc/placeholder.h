@@ -32,10 +32,6 @@ int rc_placeholder_identify(int fd, struct rc_placeholder *found);
 /* What /proc says of a process' descriptor (pid 0: this one's), of which `ino` and what follows aren't told: 1, or 0. */
 int rc_placeholder_named(unsigned pid, int fd, struct rc_placeholder *found);
 
-/* "/proc/<pid>/fd/<fd>" into to[RC_PROC_FD_SIZE], "self" for pid 0. */
-enum { RC_PROC_FD_SIZE = 32 };
-const char *rc_proc_fd(char *to, unsigned pid, int fd);
-
 /* Parses what readlink of /proc/<pid>/fd/<n> gives. */
 bool rc_placeholder_parse(const char *link, struct rc_placeholder *found);
 

@@ -134,20 +134,14 @@ __attribute__((constructor)) static void start_early(void)
 
 static bool name_of(int dirfd, char *base, size_t size)
 {
-	char link[32], *at = link + sizeof link;
+	char link[RC_FD_LINK];
 	ssize_t length;
 
 	if (dirfd == AT_FDCWD)
 		return RC_SYS(SYS_getcwd, base, size, 0, 0, 0, 0) > 0 && base[0] == '/';
 	if (dirfd < 0)
 		return false;
-	*--at = '\0';
-	do
-		*--at = (char)('0' + dirfd % 10);
-	while (dirfd /= 10);
-	at -= sizeof "/proc/self/fd/" - 1;
-	memcpy(at, "/proc/self/fd/", sizeof "/proc/self/fd/" - 1);
-	length = rc_sys_readlink(AT_FDCWD, at, base, size - 1);
+	length = rc_sys_readlink(AT_FDCWD, rc_sys_fd_link(dirfd, link), base, size - 1);
 	if (length <= 0)
 		return false;
 	base[length] = '\0';

@@ -253,17 +253,6 @@ struct program {
 	int depth;
 };
 
-static void descriptor_path(int fd, char *path)
-{
-	char digits[12], *at = digits + sizeof digits;
-
-	*--at = '\0';
-	do
-		*--at = (char)('0' + fd % 10);
-	while (fd /= 10);
-	strcpy(strcpy(path, "/proc/self/fd/") + 14, at);
-}
-
 static int load_image(const struct rc_target *t, int flags, struct rc_image *image)
 {
 	const char *slash = strrchr(t->given, '/');
@@ -301,7 +290,7 @@ static int find_program(int dirfd, const char *path, int flags, struct program *
 			return bad;
 		if (image.fd >= 0) {
 			p->fd = image.fd;
-			descriptor_path(image.fd, p->path);
+			rc_sys_fd_link(image.fd, p->path);
 			return 1;
 		}
 		if (p->depth == MOST_INTERPRETERS)
@@ -689,7 +678,7 @@ static int copy_of(const struct rc_target *t)
 /* The dynamic linker's own calls are not seen: it gets the file's content. */
 RC_EXPORT void *dlopen(const char *path, int flags)
 {
-	char local[32];
+	char local[RC_FD_LINK];
 	struct rc_target t;
 	void *library;
 	int fd;
@@ -699,10 +688,8 @@ RC_EXPORT void *dlopen(const char *path, int flags)
 		return rc_pass_dlopen()(path, flags);
 	rc_debug("dlopen() on remote file %s", t.given);
 	fd = (int)RC_SPAN("dlopen", t.given, -1, t.at.directory, copy_of(&t));
-	if (fd >= 0) {
-		descriptor_path(fd, local);
-		path = local;
-	}
+	if (fd >= 0)
+		path = rc_sys_fd_link(fd, local);
 	library = rc_pass_dlopen()(path, flags);	/* says what is wrong where there is no copy */
 	if (fd >= 0)
 		rc_sys_close(fd);

@@ -169,7 +169,7 @@ RC_EXPORT int fclose(FILE *stream)
 static FILE *reopen_stream(const struct rc_target *t, const char *mode, FILE *stream, int large,
 			   FILE *(*next)(const char *, const char *, FILE *))
 {
-	char link[40];
+	char link[RC_FD_LINK];
 	int flags = flags_of(mode), fd = flags < 0 ? flags : rc_remote_open(t, flags | large | O_CLOEXEC, 0666, 0), bad;
 	struct rc_description *d;
 	FILE *result = NULL;
@@ -179,13 +179,7 @@ static FILE *reopen_stream(const struct rc_target *t, const char *mode, FILE *st
 	d = rc_fdtable_get(fd);
 	bad = d->kind == RC_KIND_POSITIONED ? rc_mapping_fill(d, fd) : rc_refuse("freopen", fd, -ENOSYS);
 	if (!rc_finish(bad)) {
-		char *at = link + sizeof link;
-
-		*--at = '\0';
-		for (int rest = fd; rest || at[0] == '\0'; rest /= 10)
-			*--at = (char)('0' + rest % 10);
-		at = memcpy(at - 14, "/proc/self/fd/", 14);
-		result = next(at, mode, stream);
+		result = next(rc_sys_fd_link(fd, link), mode, stream);
 		if (result) {
 			rc_fdtable_forget(fileno(result));
 			rc_fdtable_get(fileno(result));

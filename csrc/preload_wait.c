@@ -17,20 +17,9 @@
 static bool is_inotify(int fd)
 {
 	static const char name[] = "anon_inode:inotify";
-	char link[32], target[sizeof name];
-	char digits[12], *at = digits + sizeof digits;
+	char link[RC_FD_LINK], target[sizeof name];
 
-	if (fd < 0)
-		return false;
-	*--at = '\0';
-	for (int n = fd;; n /= 10) {
-		*--at = (char)('0' + n % 10);
-		if (n < 10)
-			break;
-	}
-	strcpy(link, "/proc/self/fd/");
-	strcat(link, at);
-	return rc_sys_readlink(AT_FDCWD, link, target, sizeof target) == sizeof name - 1 &&
+	return fd >= 0 && rc_sys_readlink(AT_FDCWD, rc_sys_fd_link(fd, link), target, sizeof target) == sizeof name - 1 &&
 	       !memcmp(target, name, sizeof name - 1);
 }
 

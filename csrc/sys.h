@@ -57,7 +57,11 @@ int64_t rc_sys_lseek(int fd, int64_t offset, int whence);
 #define RC_LARGE 0
 #endif
 int rc_sys_open(int dirfd, const char *path, int flags, unsigned mode);
-/* The same file once more, by /proc/self/fd: a description of its own. */
+/* "/proc/<pid>/fd/N", or "/proc/self/fd/N", for a descriptor that there may be (>= 0): returns `link`. */
+enum { RC_FD_LINK = sizeof "/proc/2147483647/fd/2147483647" };
+char *rc_sys_fd_link_of(unsigned pid, int fd, char link[RC_FD_LINK]);
+char *rc_sys_fd_link(int fd, char link[RC_FD_LINK]);
+/* The same file once more, by that name: a description of its own. */
 int rc_sys_reopen(int fd, int flags);
 ssize_t rc_sys_readlink(int dirfd, const char *path, char *target, size_t size);
 int rc_sys_memfd(const char *name, unsigned flags);

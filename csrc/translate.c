@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -44,6 +46,11 @@ static const struct row watch_events[] = { RC_WATCH_EVENTS(ROW) };
 static const struct row pathconf_names[] = { RC_PATHCONF(ROW) };
 static const struct row ioctls[] = { RC_IOCTLS(ROW) };
 static const struct row advices[] = { RC_ADVICE(ROW) };
+static const struct row families[] = { RC_ADDRESS_FAMILIES(ROW) };
+static const struct row socket_types[] = { RC_SOCKET_TYPES(ROW) };
+static const struct row socket_flags[] = { RC_SOCKET_FLAGS(ROW) };
+static const struct row socket_levels[] = { RC_SOCKET_LEVELS(ROW) };
+static const struct row socket_options[] = { RC_SOCKET_OPTIONS(ROW) };
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))
 
@@ -104,6 +111,14 @@ static int value_to_wire(const struct row *table, size_t count, unsigned long va
 	for (size_t i = 0; i < count; i++)
 		if (table[i].host != RC_ABSENT && (unsigned long)table[i].host == value)
 			return (int)table[i].wire;
+	return -EINVAL;
+}
+
+static int value_from_wire(const struct row *table, size_t count, uint32_t wire)
+{
+	for (size_t i = 0; i < count; i++)
+		if (table[i].wire == wire && table[i].host != RC_ABSENT)
+			return (int)table[i].host;
 	return -EINVAL;
 }
 
@@ -198,4 +213,53 @@ int rc_ioctl_to_wire(unsigned long request)
 int rc_advice_to_wire(int advice)
 {
 	return value_to_wire(advices, COUNT(advices), (unsigned)advice);
+}
+
+int rc_address_family_to_wire(int family)
+{
+	return value_to_wire(families, COUNT(families), (unsigned)family);
+}
+
+int rc_address_family_from_wire(uint32_t family)
+{
+	return value_from_wire(families, COUNT(families), family);
+}
+
+enum { TYPE_BITS = 0xf };	/* the kernel's SOCK_TYPE_MASK: the rest are flags */
+
+int rc_socket_type_to_wire(int type)
+{
+	int wire = value_to_wire(socket_types, COUNT(socket_types), (unsigned)type & TYPE_BITS);
+	int64_t flags = exactly(socket_flags, COUNT(socket_flags), (unsigned)type & ~TYPE_BITS & ~SOCK_CLOEXEC);
+
+	return wire < 0 || flags < 0 ? -EINVAL : wire | (int)flags;
+}
+
+int rc_socket_type_from_wire(uint32_t type)
+{
+	int host = value_from_wire(socket_types, COUNT(socket_types), type & TYPE_BITS);
+
+	if (host >= 0)
+		host |= (int)bits_from_wire(socket_flags, COUNT(socket_flags), type & ~(uint32_t)TYPE_BITS);
+	return host >= 0 && (uint32_t)rc_socket_type_to_wire(host) == type ? host : -EINVAL;
+}
+
+int rc_socket_level_to_wire(int level)
+{
+	return value_to_wire(socket_levels, COUNT(socket_levels), (unsigned)level);
+}
+
+int rc_socket_level_from_wire(uint32_t level)
+{
+	return value_from_wire(socket_levels, COUNT(socket_levels), level);
+}
+
+int rc_socket_option_to_wire(int option)
+{
+	return value_to_wire(socket_options, COUNT(socket_options), (unsigned)option);
+}
+
+int rc_socket_option_from_wire(uint32_t option)
+{
+	return value_from_wire(socket_options, COUNT(socket_options), option);
 }

@@ -30,4 +30,15 @@ int rc_pathconf_to_wire(int name);
 int rc_ioctl_to_wire(unsigned long request);
 int rc_advice_to_wire(int advice);
 
+/* Reserved for sockets: no operation carries them yet.  -EINVAL where there is no such name, on the wire or here.  A type is one of
+ * socket(2), with SOCK_NONBLOCK or without; SOCK_CLOEXEC stays here.  An option is one of SOL_SOCKET. */
+int rc_address_family_to_wire(int family);
+int rc_address_family_from_wire(uint32_t family);
+int rc_socket_type_to_wire(int type);
+int rc_socket_type_from_wire(uint32_t type);
+int rc_socket_level_to_wire(int level);
+int rc_socket_level_from_wire(uint32_t level);
+int rc_socket_option_to_wire(int option);
+int rc_socket_option_from_wire(uint32_t option);
+
 #endif

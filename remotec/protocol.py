@@ -238,6 +238,49 @@ LOCK_COMMANDS = {
     "LOCK_WHOLE": 2,  # flock: its own kind of lock
 }
 
+# Reserved for sockets: declared and translated, but no operation carries them yet.
+ADDRESS_FAMILIES = {
+    "AF_UNSPEC": 0,
+    "AF_UNIX": 1,
+    "AF_INET": 2,
+    "AF_INET6": 10,
+    "AF_NETLINK": 16,
+    "AF_PACKET": 17,
+    "AF_VSOCK": 40,
+}
+SOCKET_TYPES = {"SOCK_STREAM": 1, "SOCK_DGRAM": 2, "SOCK_RAW": 3, "SOCK_RDM": 4, "SOCK_SEQPACKET": 5}
+SOCKET_FLAGS = {"SOCK_NONBLOCK": 0x800}
+"""Added to a type, as socket(2) has it.  SOCK_CLOEXEC is the client's own business."""
+SOCKET_LEVELS = {"IPPROTO_IP": 0, "SOL_SOCKET": 1, "IPPROTO_TCP": 6, "IPPROTO_UDP": 17, "IPPROTO_IPV6": 41}
+SOCKET_OPTIONS = {
+    "SO_DEBUG": 1,
+    "SO_REUSEADDR": 2,
+    "SO_TYPE": 3,
+    "SO_ERROR": 4,
+    "SO_DONTROUTE": 5,
+    "SO_BROADCAST": 6,
+    "SO_SNDBUF": 7,
+    "SO_RCVBUF": 8,
+    "SO_KEEPALIVE": 9,
+    "SO_OOBINLINE": 10,
+    "SO_PRIORITY": 12,
+    "SO_LINGER": 13,
+    "SO_REUSEPORT": 15,
+    "SO_PASSCRED": 16,
+    "SO_PEERCRED": 17,
+    "SO_RCVLOWAT": 18,
+    "SO_SNDLOWAT": 19,
+    "SO_RCVTIMEO": 20,
+    "SO_SNDTIMEO": 21,
+    "SO_BINDTODEVICE": 25,
+    "SO_TIMESTAMP": 29,
+    "SO_ACCEPTCONN": 30,
+    "SO_PEERSEC": 31,
+    "SO_PROTOCOL": 38,
+    "SO_DOMAIN": 39,
+}
+"""Of SOL_SOCKET.  An option that 32-bit machines have in two layouts (SO_RCVTIMEO) has one name here."""
+
 FRAME_FLAGS = {"FRAME_ONE_WAY": 1}  # request: do what it says and send no reply, not even an error
 
 ENTRY_FLAGS = {"ENTRY_NO_XATTRS": 1}  # the entry itself has no extended attributes

@@ -10,6 +10,7 @@ from typing import Callable, Dict, Iterator
 import pytest
 
 from oracle import TIERS, Server, command, difference, make_tree, needs, shell
+from relay import CountingRelay
 from remotec import check, cli
 
 
@@ -43,6 +44,14 @@ def tier(request: pytest.FixtureRequest, tiers: Dict[str, str]) -> str:
     if tiers[name]:
         pytest.skip(f"no {name} tier here: {tiers[name]}")
     return name
+
+
+@pytest.fixture(params=["fast", "pure"])
+def relay(request: pytest.FixtureRequest, servers: Dict[str, Server]) -> Iterator[CountingRelay]:
+    """Counts what is asked of the server, in each mode."""
+    made = CountingRelay(servers[request.param].address)
+    yield made
+    made.listener.close()
 
 
 Same = Callable[..., None]

@@ -11,7 +11,7 @@ from typing import Dict, Iterator, List, NamedTuple
 
 import pytest
 
-from arch import build, packages, servers, suite
+from arch import build, constants, packages, servers, suite
 from arch.architectures import ARCHITECTURES
 from oracle import Server
 
@@ -41,6 +41,18 @@ def test_programs_of_one_architecture_on_a_server_of_another(matrix: Matrix, cli
     cases = [result for result in matrix.results if (result.client, result.server) == (client, server)]
     assert len(cases) >= 20
     assert [case.case for case in cases if not case.passed and not case.reason] == [], "\n".join(matrix.said)
+
+
+def test_every_constant_that_is_known_of_has_its_place() -> None:
+    assert constants.homeless() == []
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_tables_have_each_architectures_own_numbers(name: str) -> None:
+    why = ARCHITECTURES[name].missing()
+    if why:
+        pytest.skip(why)
+    assert constants.differences(ARCHITECTURES[name]) == []
 
 
 def test_golden_messages_in_a_big_endian_python() -> None:

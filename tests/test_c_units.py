@@ -61,7 +61,7 @@ def test_the_cache_and_writers_that_are_killed(tmp_path: Path) -> None:
 
 def test_mutated_replies(tmp_path: Path) -> None:
     said = run(build("fuzz_reply", core(), tmp_path), "20000", stdin=str(ROOT / "tests/vectors/messages.hex"))
-    assert said == "20000 mutated replies taken\n"
+    assert said.endswith(" mutated replies taken\n") and int(said.split()[0]) >= 20000
 
 
 @pytest.mark.parametrize("tool", ["generate_protocol", "generate_vectors"])

@@ -11,23 +11,16 @@ import threading
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Tuple
+from typing import Callable, Dict, List, Tuple
 
 import pytest
 
 from oracle import Server, command
-from test_round_trips import CountingRelay
+from relay import CountingRelay
 from test_stats import Run
 
 LONG = ("--max-stale", "60000")  # clocks have no part in what is counted
 HEADERS, DIRECTORIES = 20, 6
-
-
-@pytest.fixture(params=["fast", "pure"])
-def relay(request: pytest.FixtureRequest, servers: Dict[str, Server]) -> Iterator[CountingRelay]:
-    made = CountingRelay(servers[request.param].address)
-    yield made
-    made.listener.close()
 
 
 @pytest.fixture(scope="module")

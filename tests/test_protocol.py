@@ -53,11 +53,16 @@ MODULES = {
     "MODE": stat,
     "POLL_EVENTS": select,
     "LOCK_TYPES": fcntl,
+    "ADDRESS_FAMILIES": socket,
+    "SOCKET_TYPES": socket,
+    "SOCKET_FLAGS": socket,
+    "SOCKET_LEVELS": socket,
+    "SOCKET_OPTIONS": socket,
 }
-# Too young for Python's errno; S_IFMT is a function there; other machines' EDEADLOCK isn't EDEADLK.
-UNKNOWN_TO_PYTHON = {"EHWPOISON", "EINIT", "EREMDEV"}
+# Too young for Python's errno, or not in its socket; S_IFMT is a function; other machines' EDEADLOCK isn't EDEADLK.
+UNKNOWN_TO_PYTHON = {"EHWPOISON", "EINIT", "EREMDEV", "SO_TIMESTAMP"}
 OTHERWISE_IN_PYTHON = {"S_IFMT", "EDEADLOCK"}
-BITS = "CAPABILITIES RESOLVE AT_FLAGS STATX_MASK POLL_EVENTS WATCH_EVENTS FRAME_FLAGS ENTRY_FLAGS".split()
+BITS = "CAPABILITIES RESOLVE AT_FLAGS STATX_MASK POLL_EVENTS WATCH_EVENTS FRAME_FLAGS ENTRY_FLAGS SOCKET_FLAGS".split()
 MOST_MACHINES = platform.machine() in ("x86_64", "i686", "riscv64")
 
 

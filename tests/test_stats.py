@@ -12,7 +12,7 @@ from typing import Dict, Iterator, List, NamedTuple, Tuple
 import pytest
 
 from oracle import Server, command
-from test_round_trips import CountingRelay
+from relay import CountingRelay
 
 SIZE = 24 * 2**20
 

@@ -31,6 +31,11 @@ HOST_TABLES = {
     "WATCH_EVENTS": protocol.WATCH_EVENTS,
     "IOCTLS": protocol.IOCTLS,
     "ADVICE": protocol.ADVICE,
+    "ADDRESS_FAMILIES": protocol.ADDRESS_FAMILIES,
+    "SOCKET_TYPES": protocol.SOCKET_TYPES,
+    "SOCKET_FLAGS": protocol.SOCKET_FLAGS,
+    "SOCKET_LEVELS": protocol.SOCKET_LEVELS,
+    "SOCKET_OPTIONS": protocol.SOCKET_OPTIONS,
 }
 # Likewise, but sysconf-style names that the headers declare as enumerators, which #ifdef cannot see.
 ENUMERATED = {"PATHCONF": protocol.PATHCONF}

@@ -50,6 +50,11 @@ TABLES: Dict[str, Tuple[Dict[str, int], str]] = {
     "ADVICE": (protocol.ADVICE, "d"),
     "LOCK_TYPES": (protocol.LOCK_TYPES, "d"),
     "LOCK_COMMANDS": (protocol.LOCK_COMMANDS, "d"),
+    "ADDRESS_FAMILIES": (protocol.ADDRESS_FAMILIES, "d"),
+    "SOCKET_TYPES": (protocol.SOCKET_TYPES, "d"),
+    "SOCKET_FLAGS": (protocol.SOCKET_FLAGS, "#x"),
+    "SOCKET_LEVELS": (protocol.SOCKET_LEVELS, "d"),
+    "SOCKET_OPTIONS": (protocol.SOCKET_OPTIONS, "d"),
 }
 EXAMPLE = ("HELLO request", "OPEN of a small file request", "HELLO reply", "OPEN of a small file reply")
 

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
-from . import build, packages, servers, tree
+from . import build, constants, packages, servers, tree
 from .architectures import ARCHITECTURES, CLIENTS, ROOT, Architecture
 from .known import KNOWN
 
@@ -224,6 +224,10 @@ def try_all(
         tried = [client for client in clients if client not in absent]
         list(pool.map(lambda client: unpack(ARCHITECTURES[client], say), tried))
         libraries = dict(zip(tried, pool.map(lambda client: build.library(ARCHITECTURES[client]), tried)))
+        differences = dict(zip(tried, pool.map(lambda client: constants.differences(ARCHITECTURES[client]), tried)))
+        for client, said in differences.items():
+            for each in said:
+                say(f"{client}: {each}")
         chosen = {client: [each for each in cases(ARCHITECTURES[client]) if only in each.name] for client in tried}
         expected: Dict[Tuple[str, str], Outcome] = {}
         for client in chosen:
@@ -249,6 +253,8 @@ def try_all(
                         "REMOTE_SERVER": server.address,
                         "REMOTE_PATHS": f"{plain}={hidden}",
                     }
+                    if not only:
+                        results.append(Result(client, kind, "constants", not differences[client], ""))
                     started = time.monotonic()
                     outcomes = pool.map(
                         lambda case: run(architecture, case, plain, preload),  # noqa: B023
@@ -293,8 +299,9 @@ def document(results: "List[Result]", absent: "Dict[str, str]") -> str:
         "Each cell: cases that gave the same as the program reading the files plainly, of those run. Rows are clients,",
         "columns servers; an empty cell was not run. A case is one run of a Debian program of that architecture, of",
         "one section of tests/arch/programs/probe.c (on 32-bit machines in three builds: 32-bit `off_t`,",
-        "64-bit `off_t`, 64-bit `time_t`), of tests/c/test_tables.c or of tests/c/test_vectors.c. Programs run under",
-        "qemu-user (i386: by this machine itself), servers in Debian's Python of that architecture; `-fast` has the",
+        "64-bit `off_t`, 64-bit `time_t`), of tests/c/test_tables.c or of tests/c/test_vectors.c, or the comparison of",
+        "every table with what is known of the architecture (tests/arch/constants.tsv). Programs run under qemu-user",
+        "(i386: by this machine itself), servers in Debian's Python of that architecture; `-fast` has the",
         "compiled `_fast`. Where qemu shows a 32-bit program a 64-bit kernel (directory positions, files past 2 GiB",
         "without `O_LARGEFILE`), the i386 program's own plain run says what is right. Seccomp's user notification",
         "doesn't exist under qemu-user: all this is the preload tier.",
@@ -322,7 +329,7 @@ def document(results: "List[Result]", absent: "Dict[str, str]") -> str:
     if absent:
         lines += ["", "## Not run", ""]
         lines += [f"- {name}: {why}" for name, why in sorted(absent.items())]
-    return "\n".join([*lines, *OTHER_SYSTEMS]) + "\n"
+    return "\n".join([*lines, *constants.document(), *OTHER_SYSTEMS]) + "\n"
 
 
 OTHER_SYSTEMS = """

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -29,6 +30,7 @@ static struct golden {
 	size_t length;
 } golden[OPERATIONS];
 static int listener;
+static _Atomic long mutated;
 static uint64_t seed = 88172645463325252ull;
 static _Thread_local uint64_t state = 88172645463325252ull;
 
@@ -63,7 +65,7 @@ static void mutate(uint8_t *bytes, size_t *length)
 {
 	static const uint32_t extremes[] = { 0, 1, 3, 4, 0x7fffffff, 0x80000000, 0xffffffff };
 
-	for (uint32_t i = chance(4); i > 0; i--) {
+	for (uint32_t i = 1 + chance(3); i > 0; i--) {
 		size_t at = chance((uint32_t)*length + 1);
 
 		switch (chance(4)) {
@@ -88,16 +90,27 @@ static void mutate(uint8_t *bytes, size_t *length)
 	}
 }
 
-static bool read_all(int fd, uint8_t *to, size_t count)
-{
-	while (count) {
-		ssize_t got = read(fd, to, count);
+/* What the client has sent and we haven't looked at: HELLO and a request come together. */
+static struct {
+	uint8_t bytes[4096];
+	size_t at, end;
+} sent;
 
+static bool take(int fd, uint8_t *to, size_t count)
+{
+	while (sent.end - sent.at < count) {
+		ssize_t got;
+
+		memmove(sent.bytes, sent.bytes + sent.at, sent.end - sent.at);
+		sent.end -= sent.at;
+		sent.at = 0;
+		got = read(fd, sent.bytes + sent.end, sizeof sent.bytes - sent.end);
 		if (got <= 0)
 			return false;
-		to += got;
-		count -= (size_t)got;
+		sent.end += (size_t)got;
 	}
+	memcpy(to, sent.bytes + sent.at, count);
+	sent.at += count;
 	return true;
 }
 
@@ -105,6 +118,8 @@ static bool say(int fd, struct rc_header *header, uint8_t *payload, size_t lengt
 {
 	uint8_t head[RC_HEADER_SIZE];
 	struct rc_writer w = { head, head + sizeof head, false };
+	struct iovec parts[] = { { head, sizeof head }, { payload, length } };
+	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
 
 	header->length = (uint32_t)length;
 	header->flags = 0;
@@ -117,54 +132,73 @@ static bool say(int fd, struct rc_header *header, uint8_t *payload, size_t lengt
 	if (spoil && !chance(60))
 		header->request_id += chance(5);
 	rc_put_header(&w, header);
-	return send(fd, head, sizeof head, MSG_NOSIGNAL) == (ssize_t)sizeof head &&
-	       (!length || send(fd, payload, length, MSG_NOSIGNAL) == (ssize_t)length) &&
+	return sendmsg(fd, &message, MSG_NOSIGNAL) == (ssize_t)(sizeof head + length) &&
 	       header->length == length;	/* else the connection ends, or the client would wait for the rest */
 }
 
+/* OPEN's reply with what a directory's brings: READDIR's. */
+static size_t with_listing(uint8_t *reply)
+{
+	const struct golden *entries = &golden[RC_OP_READDIR];
+	struct rc_writer w = { reply + RC_OPEN_REPLY_SIZE, reply + LONGEST, false };
+
+	rc_put_blob(&w, entries->bytes + RC_HEADER_SIZE, entries->length - RC_HEADER_SIZE);
+	return (size_t)(w.at - reply);
+}
+
 /* Answers one connection until it's given up. */
-static void *serve(void *argument)
+static void serve(int fd)
 {
 	uint8_t request[1024], reply[LONGEST], head[RC_HEADER_SIZE];
-	int fd = (int)(intptr_t)argument;
 
-	state = seed += 0x9e3779b97f4a7c15ull;
-
-	while (read_all(fd, head, sizeof head)) {
+	sent.at = sent.end = 0;
+	while (take(fd, head, sizeof head)) {
 		struct rc_reader r = { head, head + sizeof head, false };
 		struct rc_header header = rc_get_header(&r);
 		struct golden *g = &golden[header.operation % OPERATIONS];
 		size_t length = g->length ? g->length - RC_HEADER_SIZE : 0;
-		bool first = header.operation == RC_OP_HELLO;
+		bool first = header.operation == RC_OP_HELLO, spoil = first ? !chance(50) : chance(16);
 
-		if (header.length > sizeof request || !read_all(fd, request, header.length))
+		if (header.length > sizeof request || !take(fd, request, header.length))
 			break;
 		if (header.flags & RC_FRAME_ONE_WAY)
 			continue;
 		if (length)
 			memcpy(reply, g->bytes + RC_HEADER_SIZE, length);
-		if (!first || !chance(50))
+		if (header.operation == RC_OP_OPEN && chance(2))
+			length = with_listing(reply);
+		if (spoil) {
 			mutate(reply, &length);
-		if (!say(fd, &header, reply, length, !first))
+			mutated++;
+		}
+		if (!say(fd, &header, reply, length, spoil && !first))
 			break;
-		if (!first && !chance(3))	/* more than one answer may be left in a connection that was thought sound */
+		if (!first && !chance(12))	/* more than one answer may be left in a connection that was thought sound */
 			break;
 	}
-	close(fd);
-	return NULL;
 }
 
+/* The client has one connection at a time, so one thread does: starting one costs the sanitizers more than all the rest. */
 static void *server(void *unused)
 {
-	(void)unused;
+	state = seed ^ 0x9e3779b97f4a7c15ull;
 	for (;;) {
 		int fd = accept(listener, NULL, NULL);
-		pthread_t thread;
 
-		if (fd >= 0 && !pthread_create(&thread, NULL, serve, (void *)(intptr_t)fd))
-			pthread_detach(thread);
+		if (fd >= 0) {
+			serve(fd);
+			close(fd);
+		}
 	}
-	return NULL;
+	return unused;
+}
+
+static void read_entries(struct rc_entries *entries)
+{
+	struct rc_entry entry;
+
+	while (rc_next_entry(entries, &entry))
+		state ^= entry.ino + entry.name_length + (entry.name_length ? (uint8_t)entry.name[0] : 0);
 }
 
 static void ask(uint32_t which)
@@ -174,7 +208,6 @@ static void ask(uint32_t which)
 	struct rc_opened opened;
 	struct rc_description_facts facts;
 	struct rc_entries entries;
-	struct rc_entry entry;
 	struct rc_extent extents[8];
 	struct rc_statfs statfs;
 	struct rc_status status;
@@ -185,7 +218,11 @@ static void ask(uint32_t which)
 	int64_t value;
 
 	switch (which) {
-	case 0: rc_call_open(at, 0, 0, 0, room, sizeof room, &opened); break;
+	case 0:		/* a directory's brings its listing */
+		if (rc_call_open(at, 0, 0, 0, room, sizeof room, &opened) == 0 &&
+		    rc_call_take_entries(opened.data, opened.prefetched, &entries) == 0)
+			read_entries(&entries);
+		break;
 	case 1: rc_call_open(at, 0, 0, 0, NULL, 0, &opened); break;
 	case 2: rc_call_read(1, &part, 1); break;
 	case 3: rc_call_pread(1, &part, 1, 0); break;
@@ -198,8 +235,7 @@ static void ask(uint32_t which)
 	case 10: rc_call_listxattr(at, 0, (char *)buffer, chance(5000)); break;
 	case 11:
 		if (rc_call_readdir(1, 0, 100, 0x7ff, buffer, sizeof buffer, &entries) == 0)
-			while (rc_next_entry(&entries, &entry))
-				state ^= entry.ino + entry.name_length + (entry.name_length ? (uint8_t)entry.name[0] : 0);
+			read_entries(&entries);
 		break;
 	case 12: rc_call_statfs(at, 0, &statfs); break;
 	case 13: rc_call_pathconf(at, 0, 3, &value); break;
@@ -212,6 +248,8 @@ static void ask(uint32_t which)
 	case 20: rc_call_extents(1, 0, 1 << 20, extents, 8); break;
 	case 21: rc_call_status(&status); break;
 	case 22: rc_call_lock(1, 0, &lock); break;
+	case 23: rc_call_ioctl(1, FIONREAD, buffer, 4); break;
+	case 24: rc_call_watch_remove(1, 1); break;
 	default: rc_call_ping(buffer, chance(5000)); break;
 	}
 }
@@ -237,10 +275,10 @@ int main(int argc, char **argv)
 	rc_config_load(environment);
 	if (rc_transport_prepare())
 		return 1;
-	for (long i = 0; i < frames; i++)
-		ask(chance(24));
+	while (mutated < frames)
+		ask(chance(26));
 	unlink(at.sun_path);
-	printf("%ld mutated replies taken\n", frames);
+	printf("%ld mutated replies taken\n", mutated);
 	fflush(stdout);
 	_exit(0);
 }
