@@ -26,6 +26,7 @@
 #include "trace.h"
 #include "translate.h"
 #include "transport.h"
+#include "walk_ahead.h"
 
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS		/* Linux 6.6 */
 #define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, uint64_t)
@@ -224,18 +225,31 @@ static void *serve(void *unused)
 	return NULL;
 }
 
-static void start_thread(void)
+static bool start(void *(*run)(void *))
 {
 	pthread_attr_t attributes;
 	pthread_t thread;
+	bool started;
 
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attributes, STACK);
-	/* Without one more, calls wait until a thread is through with the server. */
-	if (pthread_create(&thread, &attributes, serve, NULL))
-		sem_post(&baton);
+	started = pthread_create(&thread, &attributes, run, NULL) == 0;
 	pthread_attr_destroy(&attributes);
+	return started;
+}
+
+/* Without one more, calls wait until a thread is through with the server. */
+static void start_thread(void)
+{
+	if (!start(serve))
+		sem_post(&baton);
+}
+
+static void *keep_tidy(void *unused)
+{
+	(void)unused;
+	rc_walk_keep_tidy();
 }
 
 int rc_supervise_start(int from)
@@ -248,5 +262,6 @@ int rc_supervise_start(int from)
 	rc_wait_over = interrupted;
 	sem_init(&baton, 0, 0);
 	start_thread();
+	start(keep_tidy);
 	return 0;
 }

@@ -20,6 +20,7 @@
 #include "mapping.h"
 #include "protocol.h"
 #include "report.h"
+#include "run_watch.h"
 #include "supervise_layout.h"
 #include "syscalls_expand.h"
 #include "sys.h"
@@ -380,6 +381,13 @@ struct flock64_narrow {
 };
 #pragma pack(pop)
 
+/* Who asks for a lock may know that its holder has ended, or has closed its file: before we do, unless we look. */
+static int lock_range(struct rc_description *d, int own, bool query, bool wait, struct rc_flock *lock)
+{
+	rc_watch_read();
+	return rc_lock_range(d, own, query, wait, lock);
+}
+
 #define LOCK(function, form) \
 	static int64_t function(struct rc_notice *notice, struct rc_description *d, int own, bool query, bool wait, uint64_t at) \
 	{ \
@@ -389,7 +397,7 @@ struct flock64_narrow {
 		if (rc_target_get(notice, at, &given, sizeof given) < 0) \
 			return -EFAULT; \
 		lock = (struct rc_flock){ given.type, given.whence, given.start, given.length, given.pid }; \
-		result = rc_lock_range(d, own, query, wait, &lock); \
+		result = lock_range(d, own, query, wait, &lock); \
 		if (result || !query) \
 			return result; \
 		given.type = (int16_t)lock.type; \
@@ -459,6 +467,7 @@ int64_t rc_do_flock(struct rc_notice *notice, const int64_t *a)
 {
 	BORROW(a[0]);
 	rc_debug("flock() on remote fd %d", (int)a[0]);
+	rc_watch_read();
 	return leave(own, rc_lock_whole(d, (int)a[1]));
 }
 
