@@ -42,8 +42,9 @@ void rc_description_release(struct rc_description *d);
 ssize_t rc_description_read(struct rc_description *d, int fd, const struct iovec *into, int count);
 ssize_t rc_description_pread(struct rc_description *d, int fd, const struct iovec *into, int count, int64_t offset);
 int64_t rc_description_lseek(struct rc_description *d, int fd, int64_t offset, int whence);
-/* posix_fadvise, and readahead as its WILLNEED. */
-void rc_description_advise(struct rc_description *d, int64_t offset, int64_t length, int advice);
+/* posix_fadvise and readahead: 0 or -errno. */
+int rc_description_advise(struct rc_description *d, int64_t offset, int64_t length, int advice);
+int rc_description_readahead(struct rc_description *d, int64_t offset, int64_t count);
 int rc_description_fstat(struct rc_description *d, int fd, unsigned mask, struct rc_stat *stat);
 
 #endif

@@ -54,7 +54,7 @@ static void silence(int from, int to)
 static void ignore_signals(void)
 {
 	static const int numbers[] = { SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGHUP, SIGTERM, SIGUSR1, SIGUSR2,
-				       SIGPIPE };
+				       SIGPIPE, SIGXFSZ };
 
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
 		signal(numbers[i], SIG_IGN);

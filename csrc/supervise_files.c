@@ -295,7 +295,7 @@ int64_t rc_do_sendfile(struct rc_notice *notice, const int64_t *a)
 		return leave(own, out);
 	result = offset < 0 || a[3] < 0 ? -EINVAL
 	       : d->kind == RC_KIND_DIRECTORY ? -EINVAL
-	       : rc_copy_file(d, own, a[2] ? &offset : NULL, out, NULL, (size_t)a[3], notice->memory, RC_NOTICE_MEMORY);
+	       : rc_copy_file(d, own, a[2] ? &offset : NULL, out, NULL, true, (size_t)a[3], notice->memory, RC_NOTICE_MEMORY);
 	close(out);
 	if (result >= 0 && a[2]) {
 		short_offset = (int32_t)offset;
@@ -323,7 +323,7 @@ int64_t rc_do_splice(struct rc_notice *notice, const int64_t *a)
 	if (out < 0)
 		return leave(own, out);
 	result = from < 0 || to < 0 || (is_pipe && (rc_sys_identity(out, &identity) < 0 || !S_ISFIFO(identity.mode))) ? -EINVAL
-	       : rc_copy_file(d, own, a[1] ? &from : NULL, out, a[3] ? &to : NULL,
+	       : rc_copy_file(d, own, a[1] ? &from : NULL, out, a[3] ? &to : NULL, false,
 			      is_pipe && (size_t)a[4] > 65536 ? 65536 : (size_t)a[4], notice->memory, RC_NOTICE_MEMORY);
 	close(out);
 	if (result >= 0 && ((a[1] && rc_target_put(notice, (uint64_t)a[1], &from, sizeof from) < 0) ||
@@ -334,10 +334,18 @@ int64_t rc_do_splice(struct rc_notice *notice, const int64_t *a)
 
 int64_t rc_do_advise(struct rc_notice *notice, const int64_t *a)
 {
+	bool wide_length = notice->call->arguments[5] == 5;	/* of a narrow machine's two calls, which have the advice last */
+	int64_t length = !notice->abi->narrow ? a[2] : wide_length ? rc_offset_of(notice, a + 3) : a[3];
+	int advice = (int)a[!notice->abi->narrow ? 3 : wide_length ? 5 : 4];
+
 	BORROW(a[0]);
-	if (!notice->abi->narrow)	/* there the numbers are divided differently, and advice may be ignored */
-		rc_description_advise(d, a[1], a[2], (int)a[3]);
-	return leave(own, 0);
+	return leave(own, rc_description_advise(d, rc_offset_of(notice, a + 1), length, advice));
+}
+
+int64_t rc_do_readahead(struct rc_notice *notice, const int64_t *a)
+{
+	BORROW(a[0]);
+	return leave(own, rc_description_readahead(d, rc_offset_of(notice, a + 1), notice->abi->narrow ? a[3] : a[2]));
 }
 
 /* Requests to the kernel's asynchronous I/O, each with its descriptor inside (struct iocb, the same on every machine). */
