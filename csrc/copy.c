@@ -60,6 +60,7 @@ static ssize_t write_some(int out, const int64_t *to_at, const char *from, size_
 ssize_t rc_copy_file(struct rc_description *d, int fd, int64_t *at, int out, int64_t *to_at, bool persist, size_t size,
 		     void *room, size_t room_size)
 {
+	struct rc_identity identity;
 	size_t done = 0;
 
 	while (done < size) {
@@ -69,7 +70,8 @@ ssize_t rc_copy_file(struct rc_description *d, int fd, int64_t *at, int out, int
 		if (got <= 0)
 			return done ? (ssize_t)done : got;
 		put = write_some(out, to_at, room, (size_t)got);
-		if (persist && put > 0 && put < got) {
+		/* A pipe would have to be waited for again. */
+		if (persist && put > 0 && put < got && rc_sys_identity(out, &identity) == 0 && S_ISREG(identity.mode)) {
 			ssize_t more = write_some(out, to_at, (char *)room + put, (size_t)(got - put));
 
 			put += more > 0 ? more : 0;

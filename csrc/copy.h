@@ -8,8 +8,8 @@
 #include "description.h"
 
 /* From the description (`fd`: a descriptor of it here) to the local descriptor `out`, by way of room[0..room_size).  `at`,
- * `to_at`: where to read and write, which move on; NULL: the descriptors' own offsets.  `persist`: what a write leaves is tried
- * once more, as by sendfile: so a limit's signal comes.  Bytes written, 0 at the end of the file, -errno where none were. */
+ * `to_at`: where to read and write, which move on; NULL: the descriptors' own offsets.  `persist`: what a write to a file leaves
+ * is tried once more, as by sendfile: so a limit's signal comes.  Bytes written, 0 at the end of the file, -errno where none were. */
 ssize_t rc_copy_file(struct rc_description *d, int fd, int64_t *at, int out, int64_t *to_at, bool persist, size_t size,
 		     void *room, size_t room_size);
 
