@@ -2,6 +2,7 @@
 #include "description.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
 #include <stdatomic.h>
@@ -15,6 +16,7 @@
 #include "protocol.h"
 #include "stats.h"
 #include "sys.h"
+#include "translate.h"
 
 enum { MAX_RW_COUNT = 0x7ffff000, MAX_IOV = 1024 };	/* as the kernel has them, on 4 KiB pages */
 
@@ -212,15 +214,31 @@ int rc_description_fstat(struct rc_description *d, int fd, unsigned mask, struct
 	return rc_call_fstat(d->handle, mask, stat);
 }
 
-void rc_description_advise(struct rc_description *d, int64_t offset, int64_t length, int advice)
+int rc_description_advise(struct rc_description *d, int64_t offset, int64_t length, int advice)
 {
+	struct rc_stat stat;
+
+	if (d->kind == RC_KIND_PATH)
+		return -EBADF;
+	if (d->kind == RC_KIND_STREAM && rc_call_fstat(d->handle, STATX_TYPE, &stat) == 0 && S_ISFIFO(stat.mode))
+		return -ESPIPE;
+	if (length < 0 || rc_advice_to_wire(advice) < 0)
+		return -EINVAL;
 	if (d->kind != RC_KIND_POSITIONED)
-		return;
+		return 0;
 	if (lock(d)) {
 		rc_stream_advise(&d->sequence, advice);
 		unlock(d);
 	}
 	rc_call_advise(d->handle, offset, length, advice);
+	return 0;
+}
+
+int rc_description_readahead(struct rc_description *d, int64_t offset, int64_t count)
+{
+	return d->kind == RC_KIND_PATH ? -EBADF
+	     : d->kind != RC_KIND_POSITIONED ? -EINVAL
+	     : rc_description_advise(d, offset, count, POSIX_FADV_WILLNEED);
 }
 
 /* FIONREAD of a regular file, whose position the server doesn't know. */

@@ -209,7 +209,8 @@ static int find_named(struct rc_target *t, int flags)
 
 int rc_locate(int dirfd, const char *path, int flags, struct rc_target *t)
 {
-	ssize_t length = path || !(flags & AT_EMPTY_PATH) ? rc_copy_string(t->given, path, sizeof t->given) : 0;
+	bool may_be_null = (flags & AT_EMPTY_PATH) && !(flags & RC_READ_LINK);
+	ssize_t length = path || !may_be_null ? rc_copy_string(t->given, path, sizeof t->given) : 0;
 	struct rc_description *d = NULL;
 	char base[RC_PATH_MAX] = "/";
 	int result;

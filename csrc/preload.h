@@ -196,7 +196,6 @@ int rc_remote_fstatfs(const char *call, struct rc_description *d, int fd, rc_put
 int rc_remote_flock(struct rc_description *d, int fd, int operation);
 int rc_remote_lockf(struct rc_description *d, int fd, int command, int64_t length);
 int rc_remote_ioctl(struct rc_description *d, int fd, unsigned long request, void *argument);
-int rc_remote_advise(struct rc_description *d, int64_t offset, int64_t length, int advice);
 
 /* --------------------------------------------------------------------- changes, all refused: preload_change.c */
 

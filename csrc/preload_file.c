@@ -718,16 +718,6 @@ IOCTL(ioctl)
 IOCTL(__ioctl_time64)
 #endif
 
-int rc_remote_advise(struct rc_description *d, int64_t offset, int64_t length, int advice)
-{
-	if (d->kind == RC_KIND_PATH)
-		return -EBADF;
-	if (length < 0 || rc_advice_to_wire(advice) < 0)
-		return -EINVAL;
-	rc_description_advise(d, offset, length, advice);
-	return 0;
-}
-
 #define POSIX_FALLOCATE(name, offset_type) \
 	RC_EXPORT int name(int fd, offset_type offset, offset_type length) \
 	{ \
@@ -770,7 +760,7 @@ static ssize_t copy_out(const char *call, struct rc_description *d, int in, off6
 	room = rc_sys_map(COPY_ROOM);
 	if (!room)
 		return -ENOMEM;
-	result = rc_copy_file(d, in, in_offset ? &from : NULL, out, out_offset ? &to : NULL,
+	result = rc_copy_file(d, in, in_offset ? &from : NULL, out, out_offset ? &to : NULL, !strcmp(call, "sendfile"),
 			      is_pipe && count > PIPE_FULL ? PIPE_FULL : count, room, COPY_ROOM);
 	RC_SYS(SYS_munmap, room, COPY_ROOM, 0, 0, 0, 0);
 	if (result >= 0 && ((in_offset && rc_copy_out(in_offset, &from, sizeof from) < 0) ||

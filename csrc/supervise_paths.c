@@ -345,7 +345,7 @@ int64_t rc_do_readlink(struct rc_notice *notice, const int64_t *a)
 	char target[RC_PATH_MAX];
 	ssize_t length;
 
-	if ((int)a[3] <= 0)
+	if ((int)a[3] <= 0 || !a[1])
 		return RC_LET;
 	PLACE_OR(a[0], a[1], AT_EMPTY_PATH | RC_READ_LINK, -EINVAL /* a directory */);
 	rc_debug("readlink() on remote file %s", place.given);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "lock.h"
 #include "placeholder.h"
 #include "protocol.h"
 #include "run_watch.h"
@@ -349,14 +350,16 @@ void rc_descriptions_drop(uint64_t ino)
 	struct entry **at, *gone;
 
 	pthread_mutex_lock(&lock);
-	for (at = &buckets[ino % BUCKETS]; *at; at = &(*at)->next)
-		if ((*at)->description.ino == ino) {
-			gone = *at;
-			*at = gone->next;
-			rc_description_release(&gone->description);
-			free(gone);
-			atomic_fetch_sub(&known_count, 1);
-			break;
-		}
+	for (at = &buckets[ino % BUCKETS]; *at && (*at)->description.ino != ino; at = &(*at)->next)
+		;
+	gone = *at;
+	if (gone)
+		*at = gone->next;
 	pthread_mutex_unlock(&lock);
+	if (!gone)
+		return;
+	rc_lock_release(&gone->description);
+	rc_description_release(&gone->description);
+	free(gone);
+	atomic_fetch_sub(&known_count, 1);
 }

@@ -24,6 +24,7 @@ enum {
 	MOST_IN_FLIGHT = 60,			/* a connection may have RC_LIMIT_MAX_IN_FLIGHT requests */
 	REQUESTS_AT_ONCE = 32, REQUEST_ROOM = RC_HEADER_SIZE + RC_OPEN_REQUEST_SIZE + 4 + PATH + NAME_MAX + 1,
 	ROOM = RC_OPEN_ROOM,
+	IDLE_MS = 1000, TIDY_MS = 250,		/* after which the walk is over; how often that is looked at */
 };
 
 /* How programs name a directory: by a path from a handle, or from the root. */
@@ -85,7 +86,9 @@ static struct {
 	uint32_t window[TYPES];		/* slots at the most */
 	uint32_t learned[TYPES];	/* 0, or the age that listings younger than it are wanted whole from */
 	int flags[TYPES];		/* as the program opened the last */
+	uint64_t used_ms;		/* when a program opened something last */
 	uint64_t tidied_ms;
+	uint32_t held;			/* futex word: something may have been asked for and not been come for */
 	uint32_t next_asked;
 	bool asks_for_all;		/* listings that were asked for were of use to who asks about names */
 } now;
@@ -197,15 +200,12 @@ static void give_up(struct slot *slot)
 	set_state(slot, FREE);
 }
 
-static void tidy(void)
+/* `all`: the walk is over. */
+static void tidy(bool all)
 {
-	uint64_t at_ms = now_ms();
-
-	if (at_ms - now.tidied_ms < 100)
-		return;
-	now.tidied_ms = at_ms;
+	now.tidied_ms = now_ms();
 	for (int i = 0; i < SLOTS; i++)
-		if ((walk->slots[i].state == THERE || walk->slots[i].state == LISTED) && too_old(&walk->slots[i]))
+		if ((walk->slots[i].state == THERE || walk->slots[i].state == LISTED) && (all || too_old(&walk->slots[i])))
 			give_up(&walk->slots[i]);
 }
 
@@ -498,8 +498,12 @@ static bool ask_ahead(struct listing *current)
 	count_room(0, room);
 	for (struct listing *l = after(now.ages - LISTINGS - 1, room); l; l = after(l->age, room))
 		ask_for(&w, l, room);
-	if (w.at != walk->frames && rc_line_send(now.line, walk->frames, (size_t)(w.at - walk->frames)) < 0)
+	if (w.at == walk->frames)
+		return true;
+	if (rc_line_send(now.line, walk->frames, (size_t)(w.at - walk->frames)) < 0)
 		lose_line();
+	else if (!__atomic_exchange_n(&now.held, 1, __ATOMIC_SEQ_CST))
+		rc_sys_futex_wake(&now.held, 1);
 	return true;
 }
 
@@ -581,35 +585,65 @@ static bool take_reply(void)
 	return true;
 }
 
+static bool waits(const struct slot *slot)
+{
+	return atomic_load((const _Atomic uint32_t *)&slot->state) == ASKED;
+}
+
+/* Whoever has `receiver`, which it gives up: takes replies until the slot has its own. */
+static void take_replies(const struct slot *slot)
+{
+	bool good = true;
+
+	while (good && waits(slot) && now.line)
+		good = take_reply();
+	if (!good) {
+		lock_surely();
+		lose_line();
+		unlock();
+	}
+	atomic_store(&now.receiver, 0);
+	for (int i = 0; i < SLOTS; i++)		/* another waits for his, and is to take it himself */
+		if (walk->slots[i].state == ASKED)
+			rc_sys_futex_wake(&walk->slots[i].state, INT_MAX);
+}
+
 /* Waits until the slot has its answer, taking replies where nobody else does. */
 static bool wait_for(struct slot *slot)
 {
 	int self = rc_sys_gettid();
 
-	while (atomic_load((_Atomic uint32_t *)&slot->state) == ASKED) {
+	while (waits(slot)) {
 		int none = 0;
 
-		if (atomic_compare_exchange_strong(&now.receiver, &none, self)) {
-			bool good = true;
-
-			while (good && atomic_load((_Atomic uint32_t *)&slot->state) == ASKED && now.line)
-				good = take_reply();
-			if (!good) {
-				lock_surely();
-				lose_line();
-				unlock();
-			}
-			atomic_store(&now.receiver, 0);
-			for (int i = 0; i < SLOTS; i++)		/* another waits for his, and is to take it himself */
-				if (walk->slots[i].state == ASKED)
-					rc_sys_futex_wake(&walk->slots[i].state, INT_MAX);
-		} else if (none == self) {
+		if (atomic_compare_exchange_strong(&now.receiver, &none, self))
+			take_replies(slot);
+		else if (none == self)
 			return false;			/* a signal handler, above the receiver itself */
-		} else {
+		else
 			rc_sys_futex_wait(&slot->state, ASKED, 20);
-		}
 	}
 	return true;
+}
+
+void rc_walk_keep_tidy(void)
+{
+	for (;;) {
+		bool over, held = false;
+
+		while (!__atomic_load_n(&now.held, __ATOMIC_SEQ_CST))
+			rc_sys_futex_wait(&now.held, 0, -1);
+		rc_sys_poll(NULL, 0, TIDY_MS);
+		over = now_ms() - now.used_ms >= IDLE_MS;
+		for (int i = 0; over && i < SLOTS; i++)		/* a reply that nobody takes holds a handle, too */
+			wait_for(&walk->slots[i]);
+		lock_surely();
+		tidy(over);
+		for (int i = 0; i < SLOTS; i++)
+			held |= walk->slots[i].state == ASKED || walk->slots[i].state == THERE;
+		__atomic_store_n(&now.held, held, __ATOMIC_SEQ_CST);
+		unlock();
+	}
 }
 
 /* The reply that has come ahead, into the caller's hands; false: there is none. */
@@ -708,7 +742,9 @@ int rc_walk_open(struct rc_location at, int flags, unsigned mode, uint64_t resol
 	if (flags & (O_ACCMODE | O_PATH | O_CREAT | O_TRUNC | O_APPEND) || resolve || !*at.path || !prepare())
 		return rc_call_open(at, flags, mode, resolve, room, room_size, opened);
 	if (lock()) {
-		tidy();
+		now.used_ms = now_ms();
+		if (now.used_ms - now.tidied_ms >= 100)
+			tidy(false);
 		l = parent_of(at, &name);
 		if (l) {
 			parent = l->handle;
