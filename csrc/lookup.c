@@ -308,11 +308,14 @@ int rc_lookup_open(struct rc_location at, int flags, unsigned mode, uint64_t res
 
 ssize_t rc_known_read(const struct rc_known *known, const struct iovec *into, int count, int64_t offset)
 {
-	ssize_t got;
+	ssize_t got = -EAGAIN;
 
-	if (!known->there || !known->content.sequence || !rc_cache_fresh(known->content_asked_ms))
+	if (!known->there)
 		return -EAGAIN;
-	got = rc_cache_read(known->content, into, count, offset);
+	if (S_ISREG(known->stat.mode) && offset >= (int64_t)known->stat.size && rc_cache_fresh(known->asked_ms))
+		got = 0;
+	else if (known->content.sequence && rc_cache_fresh(known->content_asked_ms))
+		got = rc_cache_read(known->content, into, count, offset);
 	if (got >= 0)
 		rc_count(RC_COUNT_FROM_OPEN, 1);
 	return got;

@@ -122,6 +122,29 @@ for _ in range(2000):
     assert spent.wasted <= 2000 * 4096 // 20, spent
 
 
+def test_a_large_file_read_in_large_pieces_waits_for_its_open_alone(
+    servers: Dict[str, Server], tiers: Dict[str, str], walked: Path, tier: str
+) -> None:
+    if tiers[tier]:
+        pytest.skip(f"no {tier} tier here: {tiers[tier]}")
+    out, spent = cost(servers["fast"].address, walked, tier, ["cat", "/box/big"])
+    assert out == (walked / "big").read_bytes()
+    assert spent.round_trips <= 2 and spent.ahead <= 17 and not spent.wasted, spent
+
+
+def test_who_reads_only_the_beginnings_of_files_soon_gets_no_more(servers: Dict[str, Server], walked: Path) -> None:
+    program = """
+import os
+for _ in range(20):
+    f = os.open('/box/big', os.O_RDONLY)
+    assert len(os.read(f, 131072)) == 131072
+    os.close(f)
+"""
+    _, spent = cost(servers["fast"].address, walked, "preload", ["python3", "-S", "-c", program], "--local", "/")
+    assert spent.ahead <= 8, spent
+    assert spent.received <= 20 * 131072 + 8 * 2**20, spent
+
+
 @pytest.mark.parametrize(
     "advice, ahead", [("POSIX_FADV_RANDOM", False), ("POSIX_FADV_SEQUENTIAL", True), ("POSIX_FADV_NORMAL", False)]
 )
