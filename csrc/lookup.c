@@ -260,12 +260,18 @@ static void keep_opened(const struct place *place, int flags, const struct rc_op
 		known->content_asked_ms = before->asked_ms;
 		rc_count(RC_COUNT_SAME_CONTENT, 1);
 	}
+	fact.number = opened->handle;
+	fact.content = known->content;
+	if (!(flags & O_PATH)) {
+		struct rc_fact by_handle = fact;
+
+		by_handle.asked_ms = known->content_asked_ms;
+		rc_cache_keep(rc_cache_key_of(opened->handle), RC_FACT_OPENED, &by_handle);
+	}
 	if (!place)
 		return;
 	if (!(flags & O_PATH))
 		keep_stat(place, stat_kind(flags & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0), known->asked_ms, &opened->stat);
-	fact.number = opened->handle;
-	fact.content = known->content;
 	if (opened->kind == RC_KIND_DIRECTORY)
 		rc_cache_keep(place->own, RC_FACT_DIRECTORY, &fact);
 	else if (known->content.sequence && !before)
@@ -304,6 +310,18 @@ int rc_lookup_open(struct rc_location at, int flags, unsigned mode, uint64_t res
 	opened->data = NULL;
 	leave_room(room);
 	return result;
+}
+
+void rc_lookup_known(uint64_t handle, struct rc_known *known)
+{
+	struct rc_fact fact;
+
+	known->there = handle != RC_NO_HANDLE && rc_cache_on() && rc_cache_find(rc_cache_key_of(handle), RC_FACT_OPENED, &fact);
+	if (!known->there)
+		return;
+	known->asked_ms = known->content_asked_ms = fact.asked_ms;
+	known->stat = fact.stat;
+	known->content = fact.content;
 }
 
 ssize_t rc_known_read(const struct rc_known *known, const struct iovec *into, int count, int64_t offset)
