@@ -200,6 +200,28 @@ static int known_missing(const struct place *place, int flags)
 	return fact.error;
 }
 
+/* The same, by what was kept or by a listing. */
+static int surely_missing(const struct place *place, int flags)
+{
+	uint32_t asked_ms;
+	int result = known_missing(place, flags);
+
+	if (result)
+		return result;
+	result = rc_walk_missing(place->at, &asked_ms);
+	if (result)
+		keep_missing(place, stat_kind(flags), asked_ms, result);
+	return result;
+}
+
+/* The server has said so. */
+static void note_missing(const struct place *place, int flags, uint32_t asked_ms, int error)
+{
+	keep_missing(place, stat_kind(flags), asked_ms, error);
+	if (error == -ENOENT)
+		rc_walk_missed(place->at);
+}
+
 /* --------------------------------------------------------------------------------------------------- rooms */
 
 /* For replies with a file's content, before they are known to be worth keeping: a few stay mapped. */
@@ -290,7 +312,7 @@ int rc_lookup_open(struct rc_location at, int flags, unsigned mode, uint64_t res
 	keyed = !resolve && find_place(at, at_flags, &place);
 	known->there = false;
 	known->content.sequence = 0;
-	result = keyed && !(flags & O_CREAT) ? known_missing(&place, at_flags) : 0;
+	result = keyed && !(flags & O_CREAT) ? surely_missing(&place, at_flags) : 0;
 	if (result)
 		return result;
 	known->asked_ms = rc_cache_now();
@@ -306,7 +328,7 @@ int rc_lookup_open(struct rc_location at, int flags, unsigned mode, uint64_t res
 	if (!result && rc_cache_on())
 		keep_opened(keyed ? &place : NULL, flags, opened, before.content.sequence ? &before : NULL, known);
 	else if (result && keyed && !(flags & (O_CREAT | O_DIRECTORY)))	/* which may be no directory, but there */
-		keep_missing(&place, stat_kind(at_flags), known->asked_ms, result);
+		note_missing(&place, at_flags, known->asked_ms, result);
 	opened->data = NULL;
 	leave_room(room);
 	return result;
@@ -381,11 +403,14 @@ int rc_lookup_access(struct rc_location at, int mode, int flags)
 		return fact.error;
 	}
 	fact = (struct rc_fact){ .asked_ms = rc_cache_now() };
+	fact.error = keyed && !known ? surely_missing(&place, flags) : 0;
+	if (fact.error)
+		return fact.error;
 	fact.error = rc_call_access(at, mode, flags);
 	if (known && (!fact.error || fact.error == -EACCES || fact.error == -EROFS))
 		rc_cache_keep(place.own, kind, &fact);
 	else if (keyed)
-		keep_missing(&place, stat_kind(flags), fact.asked_ms, fact.error);
+		note_missing(&place, flags, fact.asked_ms, fact.error);
 	return fact.error;
 }
 
