@@ -11,16 +11,18 @@
 #include "protocol.h"
 #include "sys.h"
 
+/* Looking up "." asks for the search permission that chdir asks for. */
 int rc_cwd_open(struct rc_location at, struct rc_opened *opened)
 {
-	int result = rc_call_open(at, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, 0, NULL, 0, opened);
+	char path[RC_PATH_MAX];
+	size_t length = strlen(at.path);
 
-	if (result)
-		return result;
-	result = rc_call_access((struct rc_location){ opened->handle, "" }, X_OK, AT_EMPTY_PATH | AT_EACCESS);
-	if (result)
-		rc_call_close(opened->handle);
-	return result;
+	if (length + sizeof "/." > sizeof path)
+		return -ENAMETOOLONG;
+	memcpy(path, at.path, length);
+	strcpy(path + length, length ? "/." : ".");
+	at.path = path;
+	return rc_call_open(at, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, 0, NULL, 0, opened);
 }
 
 int rc_cwd_placeholder(uint64_t handle, const char *path)

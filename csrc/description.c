@@ -102,6 +102,12 @@ void rc_description_opened(struct rc_description *d, const struct rc_opened *ope
 	d->known = *known;
 }
 
+void rc_description_found(struct rc_description *d)
+{
+	rc_lookup_known(d->handle, &d->known);
+	d->size = d->known.there && d->kind == RC_KIND_POSITIONED ? (int64_t)d->known.stat.size : -1;
+}
+
 void rc_description_release(struct rc_description *d)
 {
 	rc_stream_end(&d->sequence);

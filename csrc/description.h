@@ -36,6 +36,8 @@ struct rc_description {
 };
 
 void rc_description_opened(struct rc_description *d, const struct rc_opened *opened, const struct rc_known *known);
+/* It was found by its placeholder: another process has opened it. */
+void rc_description_found(struct rc_description *d);
 /* Its last descriptor here is gone. */
 void rc_description_release(struct rc_description *d);
 

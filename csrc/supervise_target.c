@@ -314,10 +314,11 @@ static struct rc_description *insert(const struct rc_placeholder *p)
 		return NULL;
 	e->description = (struct rc_description){
 		.handle = ours ? p->handle : RC_NO_HANDLE, .kind = p->kind, .ino = p->ino,
-		.dev_major = p->dev_major, .dev_minor = p->dev_minor, .size = -1,
+		.dev_major = p->dev_major, .dev_minor = p->dev_minor,
 		/* The preload library reads it too, in processes of its own. */
 		.shared = rc_supervise_preloaded,
 	};
+	rc_description_found(&e->description);
 	e->next = buckets[p->ino % BUCKETS];
 	buckets[p->ino % BUCKETS] = e;
 	atomic_fetch_add(&known_count, 1);
