@@ -219,7 +219,7 @@ static void note_missing(const struct place *place, int flags, uint32_t asked_ms
 {
 	keep_missing(place, stat_kind(flags), asked_ms, error);
 	if (error == -ENOENT)
-		rc_walk_missed(place->at);
+		rc_walk_asked(place->at);
 }
 
 /* --------------------------------------------------------------------------------------------------- rooms */

@@ -14,8 +14,8 @@
 #include "transport.h"
 #include "wire.h"
 
-/* A window of at most 64 MiB under way for each description, in requests of CHUNK bytes, of which memory holds what the socket's
- * buffer takes in; STREAMS of them share what the pool of connections can spare.  It starts with FIRST requests, or with more for
+/* A window of at most 64 MiB under way for each description, in requests of CHUNK bytes; memory holds what the socket's buffer
+ * takes in.  STREAMS of them share what the pool of connections can spare.  It starts with FIRST requests, or with more for
  * who reads LARGE pieces. */
 enum { CHUNK = RC_LIMIT_MAX_DATA, MOST = RC_LIMIT_MAX_IN_FLIGHT, FIRST = 1, FIRST_LARGE = 8, LARGE = 64 * 1024, STREAMS = 24,
        FIRST_RUN = 2, LONGEST_RUN = 64 };

@@ -22,6 +22,7 @@ enum {
 	PATH = 256, NAMES = 24 * 1024,		/* bytes: a longer path, or what doesn't fit of a listing, is left to be asked for */
 	FIRST_WINDOW = 8, MOST_WINDOW = 32,	/* of each type; twice as many directories to begin with */
 	MOST_IN_FLIGHT = 60,			/* a connection may have RC_LIMIT_MAX_IN_FLIGHT requests */
+	LITTLE = 256 * 1024,			/* files of a directory that are so much together are worth asking for at once */
 	REQUESTS_AT_ONCE = 32, REQUEST_ROOM = RC_HEADER_SIZE + RC_OPEN_REQUEST_SIZE + 4 + PATH + NAME_MAX + 1,
 	ROOM = RC_OPEN_ROOM,
 	IDLE_MS = 1000, TIDY_MS = 250,		/* after which the walk is over; how often that is looked at */
@@ -34,18 +35,24 @@ struct way {
 	char path[PATH];
 };
 
-enum type { FILES, DIRECTORIES, TYPES, DONE = 4, BEEN = 8 };
+enum type { FILES, DIRECTORIES, TYPES };
+enum { TYPE = 3, DONE = 4, BEEN = 8, ENTRY = 16 };	/* a byte before each name: its type and what has been done; never 0 */
+
+/* How programs go through a listing: as it comes, from its end (who puts it on a stack), or by names. */
+enum order { FORWARD, BACKWARD, BY_NAME };
 
 /* The entries of a directory, in its order. */
 struct listing {
 	uint64_t handle;		/* 0: none */
 	struct way way;
 	uint32_t age;			/* older ones come first */
-	uint32_t size, next;		/* bytes of names; where to look for the next to be asked for, round and round */
-	uint32_t total[TYPES];
+	enum order order;
+	uint32_t size, at;		/* bytes of names; where the last that was opened or asked for is, in that order */
+	uint64_t bytes;			/* of its files */
+	uint32_t total[TYPES], last[TYPES];	/* last: where the program was */
 	uint32_t left[TYPES];		/* entries that aren't DONE */
 	uint32_t opened[TYPES];		/* by the program, one by one */
-	char names[NAMES];		/* each: its type, | DONE: opened or asked for, | BEEN: opened; its name, NUL */
+	char names[NAMES];		/* each: type | ENTRY, | DONE: opened or asked for, | BEEN: opened; its name, NUL */
 };
 
 enum state { FREE, ASKED, THERE, LISTED };
@@ -60,7 +67,7 @@ struct slot {
 	int flags;
 	uint32_t id, serial;		/* of the request; of all that slots were ever used for */
 	uint64_t asked_ms;
-	bool used;			/* THERE: its listing has been of use, the handle not yet */
+	bool used;			/* THERE: its listing has been of use, the handle not yet; LISTED: the program has read it */
 	struct rc_opened opened;
 };
 
@@ -73,7 +80,8 @@ static struct walk {
 	} opened[OPENED];
 	struct asked {			/* directories some of whose names were asked about one by one */
 		struct way way;
-		uint32_t questions, answered;	/* by the server; by the listing that was then asked for */
+		uint32_t questions, answered;	/* by the server, of other names than the last; by the listing that was then asked for */
+		uint32_t last;			/* that name, in 32 bits */
 		uint64_t asked_ms;		/* when it was; 0: it wasn't */
 	} asked[ASKED_IN];
 	uint8_t frames[REQUESTS_AT_ONCE * REQUEST_ROOM];
@@ -90,6 +98,7 @@ static struct {
 	uint32_t learned[TYPES];	/* 0, or the age that listings younger than it are wanted whole from */
 	int flags[TYPES];		/* as the program opened the last */
 	uint64_t used_ms;		/* when a program opened something last */
+	enum order order;		/* of the last listing that showed one */
 	uint64_t tidied_ms;
 	uint32_t held;			/* futex word: something may have been asked for and not been come for */
 	uint32_t next_asked;
@@ -167,9 +176,9 @@ static void set_state(struct slot *slot, enum state state)
 	rc_sys_futex_wake(&slot->state, INT_MAX);
 }
 
-/* How many more may be asked for, of one directory's entries (parent) or of all (0).  In batches: none before half of the last
+/* How many more may be asked for, of one directory's entries or of all (NULL).  In batches: none before half of the last
  * has been used. */
-static void count_room(uint64_t parent, unsigned room[TYPES])
+static void count_room(const struct listing *l, unsigned room[TYPES])
 {
 	unsigned taken[TYPES] = { 0 }, in_flight = 0;
 
@@ -177,11 +186,13 @@ static void count_room(uint64_t parent, unsigned room[TYPES])
 		const struct slot *slot = &walk->slots[i];
 
 		in_flight += slot->state == ASKED;
-		if ((slot->state == ASKED || (slot->state == THERE && !slot->used)) && (!parent || slot->parent == parent))
+		if ((slot->state == ASKED || (slot->state == THERE && !slot->used)) && (!l || slot->parent == l->handle))
 			taken[slot->type]++;
 	}
 	for (int i = 0; i < TYPES; i++) {
-		room[i] = taken[i] > now.window[i] / 2 ? 0 : now.window[i] - taken[i];
+		bool whole = i == FILES && l && l->bytes <= LITTLE;
+
+		room[i] = whole ? MOST_IN_FLIGHT : taken[i] > now.window[i] / 2 ? 0 : now.window[i] - taken[i];
 		if (room[i] > (MOST_IN_FLIGHT - in_flight) / TYPES)
 			room[i] = (MOST_IN_FLIGHT - in_flight) / TYPES;
 	}
@@ -386,7 +397,9 @@ static void keep_listing(uint64_t handle, const struct way *way, struct rc_entri
 	l->opened[FILES] = 0;
 	l->handle = handle;
 	l->way = *way;
-	l->size = l->next = 0;
+	l->size = 0;
+	l->bytes = 0;
+	l->order = now.order;
 	memset(l->left, 0, sizeof l->left);
 	memset(l->total, 0, sizeof l->total);
 	while (rc_next_entry(&entries, &entry)) {
@@ -399,11 +412,13 @@ static void keep_listing(uint64_t handle, const struct way *way, struct rc_entri
 			break;
 		l->left[type]++;
 		l->total[type]++;
-		l->names[l->size++] = (char)type;
+		l->bytes += type == DIRECTORIES ? 0 : entry.has_stat ? entry.stat.size : LITTLE + 1;
+		l->names[l->size++] = (char)(type | ENTRY);
 		memcpy(l->names + l->size, entry.name, entry.name_length);
 		l->size += (uint32_t)entry.name_length;
 		l->names[l->size++] = '\0';
 	}
+	l->at = l->size;
 }
 
 void rc_walk_listed(uint64_t handle, struct rc_entries entries)
@@ -437,12 +452,12 @@ size_t rc_walk_listing(uint64_t handle, void *buffer, size_t size, uint32_t *age
 
 		if (slot->state != LISTED || slot->opened.handle != handle)
 			continue;
-		if (!too_old(slot) && slot->opened.prefetched <= size) {
+		if (!slot->used && !too_old(slot) && slot->opened.prefetched <= size) {
 			length = slot->opened.prefetched;
 			memcpy(buffer, slot->opened.data, length);
 			*age_ms = (uint32_t)(at_ms - slot->asked_ms);
 		}
-		set_state(slot, FREE);
+		slot->used = true;
 	}
 	unlock();
 	return length;
@@ -488,31 +503,63 @@ static void mark_done(struct listing *l, uint32_t at)
 {
 	if (l->names[at] & DONE)
 		return;
-	l->left[(int)l->names[at]]--;
+	l->left[l->names[at] & TYPE]--;
 	l->names[at] |= DONE;
+}
+
+/* The entry after the one at `at`, or before it, round and round.  `size`: before the first and after the last. */
+static uint32_t step(const struct listing *l, uint32_t at, bool back)
+{
+	if (!back) {
+		at += at < l->size ? (uint32_t)strlen(l->names + at) + 1 : 0;
+		return at < l->size ? at : 0;
+	}
+	at = at ? at : l->size;
+	for (at--; at && l->names[at - 1]; at--)
+		;
+	return at;
+}
+
+/* The one that is next by its name. */
+static uint32_t next_name(const struct listing *l, const unsigned room[TYPES])
+{
+	const char *last = l->at < l->size ? l->names + l->at + 1 : "";
+	uint32_t least = l->size, next = l->size;
+
+	for (uint32_t at = 0; at < l->size; at += (uint32_t)strlen(l->names + at) + 1) {
+		const char *name = l->names + at + 1;
+
+		if (l->names[at] & DONE || !wants(l, (enum type)(l->names[at] & TYPE), room))
+			continue;
+		if (least == l->size || strcmp(name, l->names + least + 1) < 0)
+			least = at;
+		if (strcmp(name, last) > 0 && (next == l->size || strcmp(name, l->names + next + 1) < 0))
+			next = at;
+	}
+	return next < l->size ? next : least;
 }
 
 /* The next entry that is worth asking for; false: none in this listing. */
 static bool next_entry(struct listing *l, unsigned room[TYPES], struct slot *slot)
 {
 	while (wants(l, FILES, room) || wants(l, DIRECTORIES, room)) {
-		uint32_t at = l->next < l->size ? l->next : 0;
-		size_t length = strlen(l->names + at + 1);
-		int type = l->names[at];
+		uint32_t at = l->order == BY_NAME ? next_name(l, room) : step(l, l->at, l->order == BACKWARD);
+		const char *name = l->names + at + 1;
+		enum type type = (enum type)(l->names[at] & TYPE);
 
-		l->next = at + (uint32_t)length + 2;
-		if (type & DONE || !wants(l, (enum type)type, room))
+		l->at = at;
+		if (l->names[at] & DONE || !wants(l, type, room))
 			continue;
 		mark_done(l, at);
-		if (find_slot(l->handle, l->names + at + 1, now.flags[type]) ||
-		    (type == DIRECTORIES && way_of((struct rc_location){ l->handle, l->names + at + 1 }, &slot->way) &&
+		if (find_slot(l->handle, name, now.flags[type]) ||
+		    (type == DIRECTORIES && way_of((struct rc_location){ l->handle, name }, &slot->way) &&
 		     slot_of(&slot->way, now.flags[type])))
 			continue;
 		room[type]--;
-		slot->type = (enum type)type;
+		slot->type = type;
 		slot->parent = l->handle;
 		slot->flags = now.flags[type];
-		memcpy(slot->name, l->names + at + 1, length + 1);
+		strcpy(slot->name, name);
 		return true;
 	}
 	return false;
@@ -536,7 +583,8 @@ static void ask_for(struct rc_writer *w, struct listing *l, unsigned room[TYPES]
 {
 	struct slot *slot;
 
-	while ((size_t)(w->end - w->at) >= REQUEST_ROOM && (slot = free_slot()) && next_entry(l, room, slot))
+	while ((size_t)(w->end - w->at) >= REQUEST_ROOM && (wants(l, FILES, room) || wants(l, DIRECTORIES, room)) &&
+	       (slot = free_slot()) && next_entry(l, room, slot))
 		put_open(w, slot, &l->way, slot->name);
 }
 
@@ -547,13 +595,13 @@ static bool ask_ahead(struct listing *current)
 	struct rc_writer w = { .at = walk->frames, .end = walk->frames + sizeof walk->frames };
 	unsigned room[TYPES], first[TYPES];
 
-	count_room(current->handle, first);
-	count_room(0, room);
+	count_room(current, first);
+	count_room(NULL, room);
 	if (!now.line && ((wants(current, FILES, first) || wants(current, DIRECTORIES, first)) ||
 			  after(now.ages - LISTINGS - 1, room)))
 		return false;
 	ask_for(&w, current, first);
-	count_room(0, room);
+	count_room(NULL, room);
 	for (struct listing *l = after(now.ages - LISTINGS - 1, room); l; l = after(l->age, room))
 		ask_for(&w, l, room);
 	if (w.at != walk->frames)
@@ -721,6 +769,7 @@ static bool hand_out(struct slot *slot, uint32_t serial, void *room, size_t room
 	note_use(slot);
 	if (opened->kind == RC_KIND_DIRECTORY) {
 		set_state(slot, slot->opened.prefetched ? LISTED : FREE);
+		slot->used = false;
 		opened->data = NULL;
 		opened->prefetched = 0;
 		return true;
@@ -734,41 +783,67 @@ static bool hand_out(struct slot *slot, uint32_t serial, void *room, size_t room
 	return true;
 }
 
-/* Whether programs have gone through most of a listing's entries of this type. */
-static bool goes_through(enum type type)
+/* The oldest listing most of whose entries of this type have been opened; NULL: none. */
+static const struct listing *gone_through(enum type type)
 {
+	const struct listing *oldest = NULL;
+
 	for (int i = 0; i < LISTINGS; i++) {
 		const struct listing *l = &walk->listings[i];
 
-		if (l->handle && l->opened[type] >= 2 && 4 * l->opened[type] >= 3 * l->total[type])
-			return true;
+		if (l->handle && l->opened[type] >= 2 && 4 * l->opened[type] >= 3 * l->total[type] &&
+		    (!oldest || (int32_t)(l->age - oldest->age) < 0))
+			oldest = l;
 	}
-	return false;
+	return oldest;
+}
+
+/* In which order a program goes that opens what is at `at` after what is at `last`. */
+static enum order order_of(const struct listing *l, uint32_t last, uint32_t at)
+{
+	for (int back = 0; back < 2; back++) {
+		uint32_t next = last;
+
+		do	/* entries of another type don't count */
+			next = step(l, next, back);
+		while ((l->names[next] ^ l->names[at]) & TYPE);
+		if (next == at)
+			return back ? BACKWARD : FORWARD;
+	}
+	return strcmp(l->names + at + 1, l->names + last + 1) > 0 ? BY_NAME : at > last ? FORWARD : BACKWARD;
 }
 
 /* The program opens this name of a listing's, or (`asks`) wants to know about names in it: the others may be next. */
 static void note_name(struct listing *l, const char *name, int flags, bool asks)
 {
-	for (uint32_t at = 0; at < l->size; at += (uint32_t)strlen(l->names + at + 1) + 2) {
-		enum type type = (enum type)(l->names[at] & ~(DONE | BEEN));
+	const struct listing *example = l;
+	enum type type;
+	uint32_t at = 0, least;
 
-		if (strcmp(l->names + at + 1, name))
-			continue;
-		mark_done(l, at);
-		now.flags[type] = flags;
-		if (l->names[at] & BEEN)
-			return;
-		l->names[at] |= BEEN;
-		if (++l->opened[type] == 2 && !now.learned[type]) {
-			uint32_t first = type == DIRECTORIES ? 2 * FIRST_WINDOW : FIRST_WINDOW;
-
-			l->next = at;			/* go on from where the program is */
-			now.window[type] = now.window[type] < first ? first : now.window[type];
-		}
-		if (!now.learned[type] && !asks && l->opened[type] >= 2 && (type == DIRECTORIES || goes_through(type)))
-			now.learned[type] = now.ages;
+	while (at < l->size && strcmp(l->names + at + 1, name))
+		at += (uint32_t)strlen(l->names + at) + 1;
+	if (at >= l->size)
 		return;
+	type = (enum type)(l->names[at] & TYPE);
+	mark_done(l, at);
+	now.flags[type] = flags;
+	if (l->names[at] & BEEN)
+		return;
+	l->names[at] |= BEEN;
+	if (++l->opened[type] == 2) {
+		l->order = now.order = order_of(l, l->last[type], at);
+		l->at = at;				/* go on from where the program is */
 	}
+	l->last[type] = at;
+	if (now.learned[type] || l->opened[type] < 2)
+		return;
+	least = type == DIRECTORIES ? 2 * FIRST_WINDOW : FIRST_WINDOW;
+	if (l->opened[type] == 2 && now.window[type] < least)
+		now.window[type] = least;
+	if (type == FILES)
+		example = gone_through(type);
+	if (!asks && example)
+		now.learned[type] = example->age;
 }
 
 /* An OPEN of our own.  A directory's listing is kept until it's read. */
@@ -794,6 +869,7 @@ static int open_now(struct rc_location at, const struct way *known, int flags, v
 		slot->opened = *opened;
 		slot->opened.data = memcpy(walk->rooms[slot - walk->slots], opened->data, opened->prefetched);
 		slot->asked_ms = at_ms;
+		slot->used = false;
 		set_state(slot, LISTED);
 	}
 	unlock();
@@ -861,6 +937,8 @@ int rc_walk_open(struct rc_location at, int flags, unsigned mode, uint64_t resol
 	if (!got) {
 		int result = open_now(at, NULL, flags, room, room_size, opened);
 
+		if (!result && opened->kind == RC_KIND_POSITIONED)
+			rc_walk_asked(at);
 		if (result)
 			return result;
 	}
@@ -1028,9 +1106,16 @@ static bool is_missing_above(const struct way *way, uint32_t *asked_ms)
 	return find_in(slot, name, false, 0, &stat) == -ENOENT;
 }
 
-/* Whether so many names of a directory have been asked about that its listing is worth asking for; then it's noted that it is. */
-static bool wants_listing(struct asked *a)
+/* Whether so many names of a directory have been asked about that its listing is worth asking for; true: it is now to be. */
+static bool wants_listing(struct asked *a, const char *name)
 {
+	uint32_t hash = 2166136261;
+
+	for (; *name; name++)
+		hash = (hash ^ (uint8_t)*name) * 16777619;
+	if (a->questions && a->last == hash)
+		return false;
+	a->last = hash;
 	if (++a->questions < (now.trust ? 1 : QUESTIONS) || (a->asked_ms && a->answered < QUESTIONS))
 		return false;
 	a->asked_ms = now_ms();
@@ -1077,7 +1162,7 @@ int rc_walk_stat(struct rc_location at, bool follow, unsigned mask, struct rc_st
 		result = ask_listing(&way, name, follow, mask, stat, asked_ms, &ready);
 		if (result == -EAGAIN && !listed_slot(&way)) {
 			coming = slot_of(&way, ANY);
-			wanted = !coming && !attempt && wants_listing(asked_in(&way));
+			wanted = !coming && !attempt && wants_listing(asked_in(&way), name);
 			ready = !wanted || note_listing(&way);
 		}
 		again = wanted || coming;
@@ -1142,7 +1227,7 @@ static bool list_ahead(const struct way *way)
 	return true;
 }
 
-void rc_walk_missed(struct rc_location at)
+void rc_walk_asked(struct rc_location at)
 {
 	const char *name;
 	struct way way;
@@ -1151,7 +1236,7 @@ void rc_walk_missed(struct rc_location at)
 	if (!split(at, &way, &name) || !prepare())
 		return;
 	for (int attempt = 0; attempt < 2 && wanted && !ready && lock(); attempt++) {
-		wanted = !listed_slot(&way) && !slot_of(&way, ANY) && (attempt || wants_listing(asked_in(&way)));
+		wanted = !listed_slot(&way) && !slot_of(&way, ANY) && (attempt || wants_listing(asked_in(&way), name));
 		ready = !wanted || list_ahead(&way);
 		unlock();
 		if (!ready)

@@ -31,8 +31,9 @@ int rc_walk_stat(struct rc_location at, bool follow, unsigned mask, struct rc_st
 
 /* -ENOENT where a listing that is there, or coming, says that nothing is; and when that was asked for.  0: ask the server. */
 int rc_walk_missing(struct rc_location at, uint32_t *asked_ms);
-/* The server has said ENOENT: where that happens more often the directory's listing is asked for, for those that come next. */
-void rc_walk_missed(struct rc_location at);
+/* The server has been asked about a name, or opened it: where that happens more often the directory's listing is asked for, for
+ * those that come next, and not waited for. */
+void rc_walk_asked(struct rc_location at);
 
 /* For a thread of its own, which it keeps: what nobody came for is given up within two seconds, walk or no walk. */
 __attribute__((noreturn)) void rc_walk_keep_tidy(void);

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import random
 import re
@@ -374,3 +375,23 @@ def test_what_appears_after_a_listing_is_found_when_that_is_too_old(
     time.sleep(1.2)
     out, _ = process.communicate("\n", timeout=30)
     assert out == "True True True\n"
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_importing_a_package_is_a_round_trip_for_some_modules(
+    servers: Dict[str, Server], tiers: Dict[str, str], tmp_path: Path, tier: str, compiled: bool
+) -> None:
+    """60 modules, each of them sought, asked about, opened and read."""
+    if tiers[tier]:
+        pytest.skip(f"no {tier} tier here: {tiers[tier]}")
+    (tmp_path / "package").mkdir()
+    for i in range(59):
+        (tmp_path / "package" / f"m{i}.py").write_text(f"VALUE = {i}\n")
+    (tmp_path / "package" / "__init__.py").write_text("".join(f"from . import m{i}\n" for i in range(59)))
+    if compiled:
+        compileall.compile_dir(tmp_path / "package", quiet=1)
+    program = "import sys; sys.path.insert(0, '/box'); import package; print(package.m58.VALUE)"
+    words = ["python3", "-S", "-B", "-c", program]
+    out, spent = cost(servers["fast"].address, tmp_path, tier, words, "--local", "/")
+    assert out == b"58\n"
+    assert spent.round_trips <= 40, spent
