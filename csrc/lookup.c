@@ -29,10 +29,12 @@ static bool is_word(const char *at, size_t length, const char *word)
 	return strlen(word) == length && !memcmp(at, word, length);
 }
 
-/* Whether a component leads, from the root, to what no file system keeps. */
+/* Whether a component leads, from the root, to what no file system keeps; but for /dev/shm, which is one of memory. */
 static bool is_made_up(const char *at, size_t length)
 {
-	return is_word(at, length, "proc") || is_word(at, length, "sys") || is_word(at, length, "dev");
+	bool shm = !strncmp(at + length, "/shm/", 5) && !strstr(at, "..");
+
+	return is_word(at, length, "proc") || is_word(at, length, "sys") || (is_word(at, length, "dev") && !shm);
 }
 
 /* False: nothing about it is kept. */

@@ -4,7 +4,7 @@
  * for the next who asks.  As the functions of the same names in calls.h.
  *
  * Only what a file system keeps is kept: attributes, links and small contents of regular files, directories and symbolic links,
- * and that a name isn't there.  Nothing of /proc, /sys and /dev, of devices and fifos, nor of files that are made up as they
+ * and that a name isn't there.  Nothing of /proc, /sys and /dev (but of /dev/shm), of devices and fifos, nor of files that are made up as they
  * are read.
  */
 #ifndef RC_LOOKUP_H
