@@ -15,6 +15,12 @@ from oracle import command
 from relay import CountingRelay
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read ahead, and that a file has ended, is used however slow this machine is just now."""
+    monkeypatch.setenv("REMOTEC_MAX_STALE", "60000")
+
+
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
     box = tmp_path_factory.mktemp("round-trips")
@@ -99,13 +105,15 @@ def test_seeks_duplicates_flags_and_close_are_free(relay: CountingRelay, box: Pa
     assert count(relay, box, "f = os.open('/box/big', os.O_RDONLY); " + free) == {"OPEN": 1}
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_long_read_is_asked_for_in_large_pieces(relay: CountingRelay, box: Path) -> None:
     """6,144 reads of 4 KiB are some requests of 1 MiB, and no byte is asked for that isn't read."""
     loop = "f = os.open('/box/big', os.O_RDONLY)\nwhile os.read(f, 4096): pass"
     counts = count(relay, box, loop)
-    assert counts["OPEN"] == 1 and counts["PREAD"] <= 24 * 2
+    assert counts["OPEN"] == 1 and counts["PREAD"] <= 24 + 4
 
 
+@pytest.mark.usefixtures("patient")
 def test_who_begins_with_a_large_read_is_read_ahead_for_at_once(relay: CountingRelay, box: Path) -> None:
     """Of 24 MiB, and of some hundred KiB, whose rest is one request; that the file ends there is known from OPEN."""
     loop = "f = os.open('/box/{}', os.O_RDONLY)\nwhile os.read(f, 131072): pass"
@@ -114,6 +122,7 @@ def test_who_begins_with_a_large_read_is_read_ahead_for_at_once(relay: CountingR
     assert counts["OPEN"] == 1 and counts["PREAD"] <= 24 + 1
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_file_read_whole_is_two_round_trips(relay: CountingRelay, box: Path) -> None:
     assert count(relay, box, "assert len(open('/box/medium', 'rb').read()) == 700_000") == {"OPEN": 1, "PREAD": 1}
 
