@@ -505,12 +505,13 @@ int rc_call_set_flags(uint64_t handle, int flags)
 	return ask(RC_OP_SET_FLAGS, &q, NULL, 0, NULL);
 }
 
-ssize_t rc_call_ioctl(uint64_t handle, unsigned long request, void *value, size_t size)
+ssize_t rc_call_ioctl(uint64_t handle, unsigned long request, void *value)
 {
 	int wire = rc_ioctl_to_wire(request), result;
-	uint8_t reply[4 + 256];
+	uint8_t reply[4 + RC_IOCTL_MAX], words[RC_IOCTL_MAX];
 	struct request q;
 	struct rc_reader r;
+	ssize_t got;
 
 	if (wire < 0)
 		return wire;
@@ -518,7 +519,15 @@ ssize_t rc_call_ioctl(uint64_t handle, unsigned long request, void *value, size_
 	rc_put_u64(&q.w, handle);
 	rc_put_u32(&q.w, (uint32_t)wire);
 	result = ask(RC_OP_IOCTL, &q, reply, sizeof reply, &r);
-	return result ? result : take_blob(&r, value, size);
+	got = result ? result : take_blob(&r, words, sizeof words);
+	if (got < 0)
+		return got;
+	r = (struct rc_reader){ .at = words, .end = words + got };
+	if (got == 8)
+		memcpy(value, &(uint64_t){ rc_get_u64(&r) }, 8);
+	else for (ssize_t i = 0; i < got / 4; i++)
+		memcpy((char *)value + 4 * i, &(uint32_t){ rc_get_u32(&r) }, 4);
+	return got;
 }
 
 void rc_call_advise(uint64_t handle, int64_t offset, int64_t length, int advice)

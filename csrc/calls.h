@@ -91,7 +91,9 @@ struct rc_description_facts {
 };
 int rc_call_describe(uint64_t handle, struct rc_description_facts *facts, char *path, size_t size);
 int rc_call_set_flags(uint64_t handle, int flags);
-ssize_t rc_call_ioctl(uint64_t handle, unsigned long request, void *value, size_t size);
+enum { RC_IOCTL_MAX = 64 };
+/* The bytes of value[RC_IOCTL_MAX]: words of 4 bytes or one of 8, in this machine's order. */
+ssize_t rc_call_ioctl(uint64_t handle, unsigned long request, void *value);
 void rc_call_advise(uint64_t handle, int64_t offset, int64_t length, int advice);	/* one-way */
 int rc_call_poll(uint64_t handle, int events, int timeout_ms);				/* revents */
 int rc_call_watch_open(int flags, uint64_t *handle);

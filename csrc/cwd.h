@@ -12,10 +12,14 @@
 #include <sys/types.h>
 
 #include "calls.h"
+#include "placeholder.h"
 #include "route.h"
 
 #define RC_CWD_FD 2047
 #define RC_CWD_KIND 9			/* of the placeholder: none of the protocol's */
+
+/* Among the flags of what asks where a path leads: readlink(2), which wants the text of a link of /proc. */
+#define RC_READ_LINK (0x40000000 | AT_SYMLINK_NOFOLLOW)
 
 /* Opens the directory for chdir(2), whose rights it asks for: 0 and *opened, or -errno. */
 int rc_cwd_open(struct rc_location at, struct rc_opened *opened);
@@ -26,6 +30,12 @@ ssize_t rc_cwd_entered(int fd, char *path, size_t size);
 /* A path relative to the directory `handle`, with a ".." in it: 1 where it stays in what the rules make remote there, and can be
  * sent as it is; else as rc_route_path, over the absolute path. */
 int rc_cwd_route(uint64_t handle, int fd, const char *path, struct rc_route *route);
+/* Whether a name of /proc leads to what is remote, where `own` (0: this one) is the process that asks: 1 and *found, of which
+ * session, handle and kind are told; 0; -EBADF: another session's. */
+int rc_cwd_find(const struct rc_proc_name *name, unsigned own, struct rc_placeholder *found);
+/* What readlink(2) says of such a name: the length. */
+ssize_t rc_cwd_readlink(const struct rc_proc_name *name, unsigned own, const struct rc_placeholder *found, char *path,
+			size_t size);
 /* What getcwd(2) says of it: its length with the NUL, or -errno (ENOENT: removed, ERANGE). */
 ssize_t rc_cwd_path(uint64_t handle, int fd, char *path, size_t size);
 

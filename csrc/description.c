@@ -2,8 +2,12 @@
 #include "description.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <stdatomic.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -12,6 +16,7 @@
 #include "protocol.h"
 #include "stats.h"
 #include "sys.h"
+#include "translate.h"
 
 enum { MAX_RW_COUNT = 0x7ffff000, MAX_IOV = 1024 };	/* as the kernel has them, on 4 KiB pages */
 
@@ -95,6 +100,12 @@ void rc_description_opened(struct rc_description *d, const struct rc_opened *ope
 {
 	d->size = d->kind == RC_KIND_POSITIONED ? (int64_t)opened->stat.size : -1;
 	d->known = *known;
+}
+
+void rc_description_found(struct rc_description *d)
+{
+	rc_lookup_known(d->handle, &d->known);
+	d->size = d->known.there && d->kind == RC_KIND_POSITIONED ? (int64_t)d->known.stat.size : -1;
 }
 
 void rc_description_release(struct rc_description *d)
@@ -209,13 +220,58 @@ int rc_description_fstat(struct rc_description *d, int fd, unsigned mask, struct
 	return rc_call_fstat(d->handle, mask, stat);
 }
 
-void rc_description_advise(struct rc_description *d, int64_t offset, int64_t length, int advice)
+int rc_description_advise(struct rc_description *d, int64_t offset, int64_t length, int advice)
 {
+	struct rc_stat stat;
+
+	if (d->kind == RC_KIND_PATH)
+		return -EBADF;
+	if (d->kind == RC_KIND_STREAM && rc_call_fstat(d->handle, STATX_TYPE, &stat) == 0 && S_ISFIFO(stat.mode))
+		return -ESPIPE;
+	if (length < 0 || rc_advice_to_wire(advice) < 0)
+		return -EINVAL;
 	if (d->kind != RC_KIND_POSITIONED)
-		return;
+		return 0;
 	if (lock(d)) {
 		rc_stream_advise(&d->sequence, advice);
 		unlock(d);
 	}
 	rc_call_advise(d->handle, offset, length, advice);
+	return 0;
+}
+
+int rc_description_readahead(struct rc_description *d, int64_t offset, int64_t count)
+{
+	return d->kind == RC_KIND_PATH ? -EBADF
+	     : d->kind != RC_KIND_POSITIONED ? -EINVAL
+	     : rc_description_advise(d, offset, count, POSIX_FADV_WILLNEED);
+}
+
+/* FIONREAD of a regular file, whose position the server doesn't know. */
+static ssize_t bytes_left(struct rc_description *d, int fd, void *value)
+{
+	int64_t at = rc_sys_lseek(fd, 0, SEEK_CUR), left;
+	struct rc_stat stat;
+	int result = rc_description_fstat(d, fd, STATX_SIZE, &stat), number;
+
+	if (result < 0)
+		return result;
+	left = (int64_t)stat.size - at;
+	number = left > INT_MAX ? INT_MAX : (int)left;
+	memcpy(value, &number, sizeof number);
+	return sizeof number;
+}
+
+ssize_t rc_description_ioctl(struct rc_description *d, int fd, unsigned long request, void *value)
+{
+	bool positioned = d->kind == RC_KIND_POSITIONED;
+
+	if (d->kind == RC_KIND_PATH)
+		return -EBADF;
+	if (positioned && request == FIONREAD)
+		return bytes_left(d, fd, value);
+	if ((positioned || d->kind == RC_KIND_DIRECTORY) &&
+	    ((uint32_t)request == (uint32_t)FS_IOC_SETFLAGS || (uint32_t)request == (uint32_t)FS_IOC_FSSETXATTR))
+		return -EROFS;
+	return rc_call_ioctl(d->handle, request, value);
 }

@@ -36,14 +36,20 @@ struct rc_description {
 };
 
 void rc_description_opened(struct rc_description *d, const struct rc_opened *opened, const struct rc_known *known);
+/* It was found by its placeholder: another process has opened it. */
+void rc_description_found(struct rc_description *d);
 /* Its last descriptor here is gone. */
 void rc_description_release(struct rc_description *d);
 
 ssize_t rc_description_read(struct rc_description *d, int fd, const struct iovec *into, int count);
 ssize_t rc_description_pread(struct rc_description *d, int fd, const struct iovec *into, int count, int64_t offset);
 int64_t rc_description_lseek(struct rc_description *d, int fd, int64_t offset, int whence);
-/* posix_fadvise, and readahead as its WILLNEED. */
-void rc_description_advise(struct rc_description *d, int64_t offset, int64_t length, int advice);
+/* ioctl(2) that tells of a file: bytes in value[RC_IOCTL_MAX], in this machine's form; -ENOTTY where it isn't forwarded, -EROFS
+ * where it would change the file. */
+ssize_t rc_description_ioctl(struct rc_description *d, int fd, unsigned long request, void *value);
+/* posix_fadvise and readahead: 0 or -errno. */
+int rc_description_advise(struct rc_description *d, int64_t offset, int64_t length, int advice);
+int rc_description_readahead(struct rc_description *d, int64_t offset, int64_t count);
 int rc_description_fstat(struct rc_description *d, int fd, unsigned mask, struct rc_stat *stat);
 
 #endif

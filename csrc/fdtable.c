@@ -100,9 +100,8 @@ static struct rc_description *make(const struct rc_placeholder *p, bool shared)
 		d->locked = false;
 		d->references = 0;
 		d->lock = 0;
-		d->size = -1;
-		d->known.there = false;
 		d->sequence = (struct rc_sequence){ 0 };
+		rc_description_found(d);
 		d->ino = p->ino;
 		__atomic_store_n(&d->slot, LIVE, __ATOMIC_SEQ_CST);
 		raise_used(at + 1);

@@ -200,6 +200,28 @@ static int known_missing(const struct place *place, int flags)
 	return fact.error;
 }
 
+/* The same, by what was kept or by a listing. */
+static int surely_missing(const struct place *place, int flags)
+{
+	uint32_t asked_ms;
+	int result = known_missing(place, flags);
+
+	if (result)
+		return result;
+	result = rc_walk_missing(place->at, &asked_ms);
+	if (result)
+		keep_missing(place, stat_kind(flags), asked_ms, result);
+	return result;
+}
+
+/* The server has said so. */
+static void note_missing(const struct place *place, int flags, uint32_t asked_ms, int error)
+{
+	keep_missing(place, stat_kind(flags), asked_ms, error);
+	if (error == -ENOENT)
+		rc_walk_missed(place->at);
+}
+
 /* --------------------------------------------------------------------------------------------------- rooms */
 
 /* For replies with a file's content, before they are known to be worth keeping: a few stay mapped. */
@@ -260,12 +282,18 @@ static void keep_opened(const struct place *place, int flags, const struct rc_op
 		known->content_asked_ms = before->asked_ms;
 		rc_count(RC_COUNT_SAME_CONTENT, 1);
 	}
+	fact.number = opened->handle;
+	fact.content = known->content;
+	if (!(flags & O_PATH)) {
+		struct rc_fact by_handle = fact;
+
+		by_handle.asked_ms = known->content_asked_ms;
+		rc_cache_keep(rc_cache_key_of(opened->handle), RC_FACT_OPENED, &by_handle);
+	}
 	if (!place)
 		return;
 	if (!(flags & O_PATH))
 		keep_stat(place, stat_kind(flags & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0), known->asked_ms, &opened->stat);
-	fact.number = opened->handle;
-	fact.content = known->content;
 	if (opened->kind == RC_KIND_DIRECTORY)
 		rc_cache_keep(place->own, RC_FACT_DIRECTORY, &fact);
 	else if (known->content.sequence && !before)
@@ -284,7 +312,7 @@ int rc_lookup_open(struct rc_location at, int flags, unsigned mode, uint64_t res
 	keyed = !resolve && find_place(at, at_flags, &place);
 	known->there = false;
 	known->content.sequence = 0;
-	result = keyed && !(flags & O_CREAT) ? known_missing(&place, at_flags) : 0;
+	result = keyed && !(flags & O_CREAT) ? surely_missing(&place, at_flags) : 0;
 	if (result)
 		return result;
 	known->asked_ms = rc_cache_now();
@@ -300,19 +328,34 @@ int rc_lookup_open(struct rc_location at, int flags, unsigned mode, uint64_t res
 	if (!result && rc_cache_on())
 		keep_opened(keyed ? &place : NULL, flags, opened, before.content.sequence ? &before : NULL, known);
 	else if (result && keyed && !(flags & (O_CREAT | O_DIRECTORY)))	/* which may be no directory, but there */
-		keep_missing(&place, stat_kind(at_flags), known->asked_ms, result);
+		note_missing(&place, at_flags, known->asked_ms, result);
 	opened->data = NULL;
 	leave_room(room);
 	return result;
 }
 
+void rc_lookup_known(uint64_t handle, struct rc_known *known)
+{
+	struct rc_fact fact;
+
+	known->there = handle != RC_NO_HANDLE && rc_cache_on() && rc_cache_find(rc_cache_key_of(handle), RC_FACT_OPENED, &fact);
+	if (!known->there)
+		return;
+	known->asked_ms = known->content_asked_ms = fact.asked_ms;
+	known->stat = fact.stat;
+	known->content = fact.content;
+}
+
 ssize_t rc_known_read(const struct rc_known *known, const struct iovec *into, int count, int64_t offset)
 {
-	ssize_t got;
+	ssize_t got = -EAGAIN;
 
-	if (!known->there || !known->content.sequence || !rc_cache_fresh(known->content_asked_ms))
+	if (!known->there)
 		return -EAGAIN;
-	got = rc_cache_read(known->content, into, count, offset);
+	if (S_ISREG(known->stat.mode) && offset >= (int64_t)known->stat.size && rc_cache_fresh(known->asked_ms))
+		got = 0;
+	else if (known->content.sequence && rc_cache_fresh(known->content_asked_ms))
+		got = rc_cache_read(known->content, into, count, offset);
 	if (got >= 0)
 		rc_count(RC_COUNT_FROM_OPEN, 1);
 	return got;
@@ -360,11 +403,14 @@ int rc_lookup_access(struct rc_location at, int mode, int flags)
 		return fact.error;
 	}
 	fact = (struct rc_fact){ .asked_ms = rc_cache_now() };
+	fact.error = keyed && !known ? surely_missing(&place, flags) : 0;
+	if (fact.error)
+		return fact.error;
 	fact.error = rc_call_access(at, mode, flags);
 	if (known && (!fact.error || fact.error == -EACCES || fact.error == -EROFS))
 		rc_cache_keep(place.own, kind, &fact);
 	else if (keyed)
-		keep_missing(&place, stat_kind(flags), fact.asked_ms, fact.error);
+		note_missing(&place, flags, fact.asked_ms, fact.error);
 	return fact.error;
 }
 

@@ -23,7 +23,9 @@ struct rc_known {
 
 int rc_lookup_open(struct rc_location at, int flags, unsigned mode, uint64_t resolve, struct rc_opened *opened,
 		   struct rc_known *known);
-/* Of the content that OPEN brought: bytes, 0 at its end, -EFAULT; -EAGAIN: it brought none, or too long ago. */
+/* The same, of a handle that another process of the session has opened. */
+void rc_lookup_known(uint64_t handle, struct rc_known *known);
+/* Of the content that OPEN brought: bytes, 0 at the file's end, -EFAULT; -EAGAIN: it brought none, or too long ago. */
 ssize_t rc_known_read(const struct rc_known *known, const struct iovec *into, int count, int64_t offset);
 int rc_lookup_stat(struct rc_location at, int flags, unsigned mask, struct rc_stat *stat);
 int rc_lookup_access(struct rc_location at, int mode, int flags);

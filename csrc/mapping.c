@@ -176,8 +176,7 @@ static int fill_positioned(struct filling *f, int64_t offset, int64_t end)
 	before = (int64_t)identity.size;
 	used = before || stamped(&identity);
 	f->early = !used;
-	bad = used ? rc_call_fstat(f->d->handle, STATX_SIZE | STATX_CTIME, &stat)
-		   : rc_description_fstat(f->d, f->to, STATX_SIZE | STATX_CTIME, &stat);
+	bad = rc_description_fstat(f->d, f->to, STATX_SIZE | STATX_CTIME, &stat);
 	if (bad)
 		return bad;
 	stamp = stamp_of(&stat);

@@ -98,22 +98,27 @@ bool rc_placeholder_parse(const char *link, struct rc_placeholder *found)
 	return !strcmp(link, " (deleted)") || !*link;
 }
 
-int rc_placeholder_identify(int fd, struct rc_placeholder *found)
+int rc_placeholder_named(unsigned pid, int fd, struct rc_placeholder *found)
 {
 	char link[RC_FD_LINK], target[NAME_SIZE + 32];
+	ssize_t length = rc_sys_readlink(AT_FDCWD, rc_sys_fd_link_of(pid, fd, link), target, sizeof target - 1);
+
+	if (length < 0)
+		return 0;
+	target[length] = '\0';
+	return rc_placeholder_parse(target, found);
+}
+
+int rc_placeholder_identify(int fd, struct rc_placeholder *found)
+{
 	struct rc_identity identity;
 	int bad = rc_sys_identity(fd, &identity);
-	ssize_t length;
 
 	if (bad)
 		return -EBADF;
 	if (!S_ISREG(identity.mode) || identity.nlink)	/* a memfd is a regular file without a name */
 		return 0;
-	length = rc_sys_readlink(AT_FDCWD, rc_sys_fd_link(fd, link), target, sizeof target - 1);
-	if (length < 0)
-		return 0;
-	target[length] = '\0';
-	if (!rc_placeholder_parse(target, found))
+	if (!rc_placeholder_named(0, fd, found))
 		return 0;
 	found->ino = identity.ino;
 	found->dev_major = identity.dev_major;

@@ -29,6 +29,9 @@ int rc_placeholder_create(uint64_t handle, uint32_t kind, int open_flags, int lo
  * found too: compare the session. */
 int rc_placeholder_identify(int fd, struct rc_placeholder *found);
 
+/* What /proc says of a process' descriptor (pid 0: this one's), of which `ino` and what follows aren't told: 1, or 0. */
+int rc_placeholder_named(unsigned pid, int fd, struct rc_placeholder *found);
+
 /* Parses what readlink of /proc/<pid>/fd/<n> gives. */
 bool rc_placeholder_parse(const char *link, struct rc_placeholder *found);
 

@@ -159,48 +159,58 @@ static int from_route(struct rc_target *t)
 	return 1;
 }
 
-static int from_descriptor(struct rc_target *t, const struct rc_description *d, int fd, const char *path)
+/* `fd`: the placeholder, -1 where it's another process'. */
+static int from_handle(struct rc_target *t, uint64_t handle, uint32_t kind, int fd, const char *path)
 {
 	int result = 1;
 
 	t->fd = fd;
-	t->at = (struct rc_location){ d->handle, path };
-	if (d->handle == RC_NO_HANDLE)
+	t->at = (struct rc_location){ handle, path };
+	if (handle == RC_NO_HANDLE)
 		return -EBADF;		/* another session's: its server is not ours to ask */
 	if (strstr(path, ".."))
-		result = rc_cwd_route(d->handle, d->kind == RC_CWD_KIND ? fd : -1, path, &t->route);
+		result = rc_cwd_route(handle, kind == RC_CWD_KIND ? fd : -1, path, &t->route);
 	return result ? result : from_route(t);
 }
 
-/* /dev/stdin, /proc/self/fd/N, /proc/<own pid>: 0 where it is local, 1 where it's a placeholder, -1: not such a name. */
-static int find_descriptor(struct rc_target *t, int flags)
+/* Where the path is the kernel's own, though it may look like the server's: /proc/<own pid>. */
+static bool is_own(const char *path, int pid)
 {
-	struct rc_description *d;
 	char folded[64];
-	bool reads;
-	int fd, pid;
 
-	if ((strncmp(t->given, "/dev/", 5) && strncmp(t->given, "/proc/", 6)) ||
-	    rc_path_fold("/", t->given, folded, sizeof folded) < 0)
+	return rc_path_fold("/", path, folded, sizeof folded) >= 0 && rc_route_own_process(&rc_config.routes, folded, pid);
+}
+
+/* /dev/stdin, /proc/<pid>/fd/N, /proc/<pid>/cwd: 0 where it is local, 1 where it's a placeholder, -1: not such a name. */
+static int find_named(struct rc_target *t, int flags)
+{
+	int result, pid, fd;
+
+	if (strncmp(t->given, "/dev/", 5) && strncmp(t->given, "/proc/", 6))
 		return -1;
 	pid = rc_sys_getpid();
-	fd = rc_route_descriptor(folded, pid);
-	if (fd == RC_ROUTE_CWD)
-		fd = rc_cwd() ? RC_CWD_FD : -1;
-	if (fd < 0)
-		return rc_route_own_process(&rc_config.routes, folded, pid) ? 0 : -1;
-	reads = flags & RC_READ_LINK & ~AT_SYMLINK_NOFOLLOW;
-	d = flags & AT_SYMLINK_NOFOLLOW && !reads ? NULL : rc_fdtable_get(fd);
-	if (!d)
+	if (!rc_route_proc_name(t->given, &t->name))
+		return is_own(t->given, pid) ? 0 : -1;
+	if (t->name.pid && t->name.pid != pid &&
+	    rc_route_path(&rc_config.routes, "/", t->given, &t->route) == 0 && t->route.side == RC_REMOTE)
+		return -1;		/* a process of the server's */
+	if (t->name.pid == pid)
+		t->name.pid = 0;
+	if (!*t->name.rest && (flags & AT_SYMLINK_NOFOLLOW) && (flags & RC_READ_LINK) != RC_READ_LINK)
 		return 0;
-	t->extra = AT_EMPTY_PATH;
-	t->is_link = reads;
-	return from_descriptor(t, d, fd, "");
+	result = rc_cwd_find(&t->name, 0, &t->named);
+	if (result <= 0)
+		return result;
+	t->is_link = (flags & RC_READ_LINK) == RC_READ_LINK && !*t->name.rest;
+	t->extra = *t->name.rest ? 0 : AT_EMPTY_PATH;
+	fd = t->name.pid ? -1 : t->name.fd == RC_PROC_CWD ? RC_CWD_FD : t->name.fd;
+	return from_handle(t, t->named.handle, t->named.kind, fd, t->name.rest);
 }
 
 int rc_locate(int dirfd, const char *path, int flags, struct rc_target *t)
 {
-	ssize_t length = path || !(flags & AT_EMPTY_PATH) ? rc_copy_string(t->given, path, sizeof t->given) : 0;
+	bool may_be_null = (flags & AT_EMPTY_PATH) && !(flags & RC_READ_LINK);
+	ssize_t length = path || !may_be_null ? rc_copy_string(t->given, path, sizeof t->given) : 0;
 	struct rc_description *d = NULL;
 	char base[RC_PATH_MAX] = "/";
 	int result;
@@ -218,11 +228,11 @@ int rc_locate(int dirfd, const char *path, int flags, struct rc_target *t)
 	if (!length && !(flags & AT_EMPTY_PATH))
 		return 0;		/* ENOENT, whatever dirfd is */
 	if (d)
-		return from_descriptor(t, d, dirfd == AT_FDCWD ? RC_CWD_FD : dirfd, t->given);
+		return from_handle(t, d->handle, d->kind, dirfd == AT_FDCWD ? RC_CWD_FD : dirfd, t->given);
 	if (!length)
 		return 0;
 	if (t->given[0] == '/') {
-		result = find_descriptor(t, flags);
+		result = find_named(t, flags);
 		if (result != -1)
 			return result;
 	} else if (!rc_route_may_lead_away(&rc_config.routes, t->given) || !name_of(dirfd, base, sizeof base)) {

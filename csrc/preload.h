@@ -143,7 +143,9 @@ struct rc_target {
 	int extra;			/* AT_EMPTY_PATH where the path named one of our own descriptors */
 	int fd;				/* the placeholder that the path starts from or names; -1: none */
 	bool by_default;		/* no rule named it: remote because nothing else is said */
-	bool is_link;			/* what is asked is where one of our own descriptors leads */
+	bool is_link;			/* what is asked is where `named`, a link of /proc, leads */
+	struct rc_proc_name name;	/* is_link */
+	struct rc_placeholder named;
 	const char *instead;		/* local, by another path than the program's; NULL: by its own */
 	char given[RC_PATH_MAX];	/* the program's own words */
 	struct rc_route route;
@@ -151,7 +153,6 @@ struct rc_target {
 
 /* 0: local (the kernel says EFAULT and the like); 1: remote, *target filled; -errno.
  * flags: AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH matter; RC_READ_LINK for readlink, which may ask for /proc/self/fd/N. */
-#define RC_READ_LINK (0x40000000 | AT_SYMLINK_NOFOLLOW)
 int rc_locate(int dirfd, const char *path, int flags, struct rc_target *target);
 
 /* The placeholder of a remote working directory; NULL: it's local (preload_cwd.c). */
@@ -195,7 +196,6 @@ int rc_remote_fstatfs(const char *call, struct rc_description *d, int fd, rc_put
 int rc_remote_flock(struct rc_description *d, int fd, int operation);
 int rc_remote_lockf(struct rc_description *d, int fd, int command, int64_t length);
 int rc_remote_ioctl(struct rc_description *d, int fd, unsigned long request, void *argument);
-int rc_remote_advise(struct rc_description *d, int64_t offset, int64_t length, int advice);
 
 /* --------------------------------------------------------------------- changes, all refused: preload_change.c */
 

@@ -374,13 +374,8 @@ ssize_t rc_remote_readlink(const struct rc_target *t, char *target, size_t size)
 	rc_debug("readlink() on remote file %s", t->given);
 	if (!size || size > INT_MAX)
 		return -EINVAL;
-	if (t->is_link) {
-		ssize_t length = rc_cwd_path(t->at.directory, t->fd == RC_CWD_FD ? t->fd : -1, got, sizeof got);
-
-		length = length > 0 ? length - 1 : length;	/* without the NUL */
-		return hand_over(length > (ssize_t)room ? (ssize_t)room : length, got, target, room);
-	}
-	return hand_over(rc_lookup_readlink(t->at, got, room), got, target, room);
+	return hand_over(t->is_link ? rc_cwd_readlink(&t->name, 0, &t->named, got, room)
+				    : rc_lookup_readlink(t->at, got, room), got, target, room);
 }
 
 /* --------------------------------------------------------------------------------------------------- close */
@@ -674,25 +669,9 @@ FCNTL(__fcntl)
 FCNTL(__fcntl_time64)
 #endif
 
-/* FIONREAD of a regular file, whose position the server doesn't know. */
-static int bytes_left(struct rc_description *d, int fd, void *argument)
-{
-	int64_t at = rc_sys_lseek(fd, 0, SEEK_CUR), left;
-	struct rc_stat stat;
-	int result = rc_description_fstat(d, fd, STATX_SIZE, &stat), number;
-
-	if (result < 0)
-		return result;
-	left = (int64_t)stat.size - at;
-	number = left > INT_MAX ? INT_MAX : (int)left;
-	return rc_copy_out(argument, &number, sizeof number);
-}
-
 int rc_remote_ioctl(struct rc_description *d, int fd, unsigned long request, void *argument)
 {
-	uint8_t value[64];
-	uint32_t words[16];
-	struct rc_reader r;
+	uint8_t value[RC_IOCTL_MAX];
 	ssize_t got;
 	int on = 0, flags;
 
@@ -711,23 +690,8 @@ int rc_remote_ioctl(struct rc_description *d, int fd, unsigned long request, voi
 		on = rc_notify_waiting(d->handle);
 		return on < 0 ? on : rc_copy_out(argument, &on, sizeof on);
 	}
-	if (rc_ioctl_to_wire(request) < 0 || d->kind == RC_KIND_PATH)
-		return -ENOTTY;
-	if (request == FIONREAD && d->kind == RC_KIND_POSITIONED)
-		return bytes_left(d, fd, argument);
-	got = rc_call_ioctl(d->handle, request, value, sizeof value);
-	if (got < 0)
-		return (int)got;
-	/* Words of 4 bytes, or one of 8, big-endian. */
-	r = (struct rc_reader){ .at = value, .end = value + got };
-	if (got == 8) {
-		uint64_t whole = rc_get_u64(&r);
-
-		return rc_copy_out(argument, &whole, sizeof whole);
-	}
-	for (ssize_t i = 0; i < got / 4; i++)
-		words[i] = rc_get_u32(&r);
-	return rc_copy_out(argument, words, (size_t)got / 4 * 4);
+	got = rc_description_ioctl(d, fd, request, value);
+	return got < 0 ? (int)got : rc_copy_out(argument, value, (size_t)got);
 }
 
 #define IOCTL(name) \
@@ -753,16 +717,6 @@ IOCTL(ioctl)
 #ifdef RC_HAVE_TIME64
 IOCTL(__ioctl_time64)
 #endif
-
-int rc_remote_advise(struct rc_description *d, int64_t offset, int64_t length, int advice)
-{
-	if (d->kind == RC_KIND_PATH)
-		return -EBADF;
-	if (length < 0 || rc_advice_to_wire(advice) < 0)
-		return -EINVAL;
-	rc_description_advise(d, offset, length, advice);
-	return 0;
-}
 
 #define POSIX_FALLOCATE(name, offset_type) \
 	RC_EXPORT int name(int fd, offset_type offset, offset_type length) \
@@ -806,7 +760,7 @@ static ssize_t copy_out(const char *call, struct rc_description *d, int in, off6
 	room = rc_sys_map(COPY_ROOM);
 	if (!room)
 		return -ENOMEM;
-	result = rc_copy_file(d, in, in_offset ? &from : NULL, out, out_offset ? &to : NULL,
+	result = rc_copy_file(d, in, in_offset ? &from : NULL, out, out_offset ? &to : NULL, !strcmp(call, "sendfile"),
 			      is_pipe && count > PIPE_FULL ? PIPE_FULL : count, room, COPY_ROOM);
 	RC_SYS(SYS_munmap, room, COPY_ROOM, 0, 0, 0, 0);
 	if (result >= 0 && ((in_offset && rc_copy_out(in_offset, &from, sizeof from) < 0) ||

@@ -178,12 +178,37 @@ void rc_process_start(char *const *environment)
 	}
 }
 
-static size_t count_of(char *const *list)
+/* Whether the byte can be read; *page is the last one that could be. */
+static bool can_read(const char *at, uintptr_t *page)
 {
-	size_t count = 0;
+	uintptr_t here = (uintptr_t)at / 4096;
+	char byte;
 
-	while (list && list[count])
-		count++;
+	if (here != *page && rc_copy_in(&byte, at, 1) < 0)
+		return false;
+	*page = here;
+	return true;
+}
+
+/* How many strings a program's list has: -EFAULT where it can't be read, or (`whole`) one of them can't. */
+static ssize_t count_of(char *const *list, bool whole)
+{
+	uintptr_t page = UINTPTR_MAX, string_page = UINTPTR_MAX;
+	ssize_t count = 0;
+
+	for (const char *entry = (const char *)list; entry; entry += sizeof *list, count++) {
+		const char *string;
+
+		if (!can_read(entry, &page) || !can_read(entry + sizeof *list - 1, &page))
+			return -EFAULT;
+		memcpy(&string, entry, sizeof string);
+		if (!string)
+			break;
+		do
+			if (whole && !can_read(string, &string_page))
+				return -EFAULT;
+		while (whole && *string++);
+	}
 	return count;
 }
 
@@ -212,8 +237,8 @@ static size_t preload_size(char *const *envp)
 	return sizeof "LD_PRELOAD=:" + strlen(own_path) + (theirs ? strlen(theirs) : 0);
 }
 
-/* envp, with what is missing of LD_PRELOAD and our variables, into to[count_of(envp) + KEPT + 2]. */
-static void complete(char *const *envp, char **to, char *preload)
+/* envp, with what is missing of LD_PRELOAD and our variables, in to[count_of(envp) + KEPT + 2]. */
+static char *const *complete(char *const *envp, char **to, char *preload)
 {
 	char *theirs = find(envp, "LD_PRELOAD=");
 	size_t count = 0;
@@ -233,12 +258,14 @@ static void complete(char *const *envp, char **to, char *preload)
 		if (!find(envp, kept[i]))
 			to[count++] = kept[i];
 	to[count] = NULL;
+	return to;
 }
 
-/* On the stack, as it may be a vfork child's. */
+/* On the stack, as it may be a vfork child's.  What can't be read is handed on for the kernel to say so. */
 #define COMPLETE(envp) \
-	char *environment[count_of(envp) + KEPT + 2], preload[preload_size(envp)]; \
-	complete(envp, environment, preload)
+	ssize_t variables = count_of(envp, true); \
+	char *room[(variables < 0 ? 0 : variables) + KEPT + 2], preload[variables < 0 ? 1 : preload_size(envp)]; \
+	char *const *environment = variables < 0 ? (envp) : complete(envp, room, preload)
 
 /* ---------------------------------------------------------------------------------------------------- exec */
 
@@ -331,9 +358,15 @@ static void arguments_of(struct program *p, char *const *argv, char **to)
 
 static int exec_program(struct program *p, char *const argv[], char *const envp[])
 {
-	char *arguments[count_of(argv) + SCRIPT_ARGUMENTS + 1];
+	ssize_t count = count_of(argv, false);
+	char *arguments[(count < 0 ? 0 : count) + SCRIPT_ARGUMENTS + 1];
 	int saved;
 
+	if (count < 0) {
+		if (p->fd >= 0)
+			rc_sys_close(p->fd);
+		return (int)rc_finish(count);
+	}
 	arguments_of(p, argv, arguments);
 	rc_share_all(true);
 	rc_next_execve(p->path, arguments, envp);
@@ -378,12 +411,14 @@ static bool searches_remote(const char *list)
 
 static int exec_by_shell(const char *path, char *const argv[], char *const envp[])
 {
-	size_t count = count_of(argv);
-	char *arguments[count + 3];
+	ssize_t count = count_of(argv, false);
+	char *arguments[(count < 0 ? 0 : count) + 3];
 
+	if (count < 0)
+		return (int)rc_finish(count);
 	arguments[0] = (char *)"/bin/sh";
 	arguments[1] = (char *)path;
-	for (size_t i = 1; i <= count; i++)
+	for (ssize_t i = 1; i <= count; i++)
 		arguments[i + 1] = argv[i];
 	arguments[count < 1 ? 2 : count + 1] = NULL;
 	return exec_path("/bin/sh", arguments, envp);
@@ -520,12 +555,15 @@ RC_EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *co
 static int spawn_program(struct program *p, pid_t *pid, const posix_spawn_file_actions_t *actions,
 			 const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
-	char *arguments[count_of(argv) + SCRIPT_ARGUMENTS + 1];
-	int result;
+	ssize_t count = count_of(argv, false);
+	char *arguments[(count < 0 ? 0 : count) + SCRIPT_ARGUMENTS + 1];
+	int result = EFAULT;
 
-	arguments_of(p, argv, arguments);
-	rc_share_all(false);
-	result = rc_next_posix_spawn(pid, p->path, actions, attributes, arguments, envp);
+	if (count >= 0) {
+		arguments_of(p, argv, arguments);
+		rc_share_all(false);
+		result = rc_next_posix_spawn(pid, p->path, actions, attributes, arguments, envp);
+	}
 	if (p->fd >= 0)
 		rc_sys_close(p->fd);
 	return result;

@@ -304,61 +304,90 @@ int rc_route_reverse(const struct rc_routes *routes, const char *server_path, ch
 	return (int)strlen(out);
 }
 
-/* The decimal number that is all of `text`, or -1. */
-static int number(const char *text)
+/* A path's component, and what stands behind it. */
+struct component {
+	const char *at;
+	size_t length;
+	const char *rest;
+};
+
+static struct component next_component(const char *path)
+{
+	struct component c = { .at = path };
+
+	while (*c.at == '/' || (c.at[0] == '.' && c.at[1] == '/'))
+		c.at++;
+	c.length = strcspn(c.at, "/");
+	c.rest = c.at + c.length;
+	return c;
+}
+
+static bool is(struct component c, const char *name)
+{
+	return c.length == strlen(name) && !memcmp(c.at, name, c.length);
+}
+
+/* A decimal number, or -1. */
+static int number(struct component c)
 {
 	int value = 0;
 
-	if (!*text || strlen(text) > 9)
+	if (!c.length || c.length > 9)
 		return -1;
-	for (; *text; text++) {
-		if (*text < '0' || *text > '9')
+	for (size_t i = 0; i < c.length; i++) {
+		if (c.at[i] < '0' || c.at[i] > '9')
 			return -1;
-		value = value * 10 + (*text - '0');
+		value = value * 10 + (c.at[i] - '0');
 	}
 	return value;
 }
 
-int rc_route_descriptor(const char *path, int pid)
+static bool proc_name_of(const char *path, struct rc_proc_name *name, struct component *last)
 {
-	static const char *const streams[] = { "/dev/stdin", "/dev/stdout", "/dev/stderr" };
-	const char *rest;
+	static const char *const streams[] = { "stdin", "stdout", "stderr" };
+	struct component c = next_component(path);
 
-	for (int i = 0; i < 3; i++)
-		if (!strcmp(path, streams[i]))
-			return i;
-	if (!strncmp(path, "/dev/fd/", 8))
-		return number(path + 8);
-	if (strncmp(path, "/proc/", 6))
-		return -1;
-	path += 6;
-	rest = strchr(path, '/');
-	if (!rest || (strncmp(rest, "/fd/", 4) && strcmp(rest, "/cwd")))
-		return -1;
-	if (strncmp(path, "self/", 5) && strncmp(path, "thread-self/", 12)) {
-		char digits[10] = "";
-
-		if ((size_t)(rest - path) >= sizeof digits)
-			return -1;
-		memcpy(digits, path, (size_t)(rest - path));
-		if (number(digits) != pid)
-			return -1;
+	name->pid = 0;
+	if (is(c, "dev")) {
+		*last = next_component(c.rest);
+		for (name->fd = 0; name->fd < 3; name->fd++)
+			if (is(*last, streams[name->fd]))
+				return true;
+		c = *last;
+	} else if (is(c, "proc")) {
+		c = next_component(c.rest);
+		if (!is(c, "self") && !is(c, "thread-self") && (name->pid = number(c)) <= 0)
+			return false;
+		c = next_component(c.rest);
+		if (is(c, "task"))
+			c = next_component(next_component(c.rest).rest);
+		*last = c;
+		name->fd = RC_PROC_CWD;
+		if (is(c, "cwd"))
+			return true;
 	}
-	return rest[1] == 'c' ? RC_ROUTE_CWD : number(rest + 4);
+	if (!is(c, "fd"))
+		return false;
+	*last = next_component(c.rest);
+	name->fd = number(*last);
+	return name->fd >= 0;
+}
+
+bool rc_route_proc_name(const char *path, struct rc_proc_name *name)
+{
+	struct component last, after;
+
+	if (!proc_name_of(path, name, &last))
+		return false;
+	after = next_component(last.rest);
+	name->rest = after.length || !*last.rest ? after.at : ".";
+	return true;
 }
 
 bool rc_route_own_process(const struct rc_routes *routes, const char *path, int pid)
 {
-	char digits[10] = "";
-	size_t length;
-
-	if (pid < 0 || strncmp(path, "/proc/", 6))
-		return false;
-	length = strcspn(path + 6, "/");
-	if (length >= sizeof digits)
-		return false;
-	memcpy(digits, path + 6, length);
-	return number(digits) == pid && !is_remote(routes, "/proc/self");
+	return pid >= 0 && !strncmp(path, "/proc/", 6) && number(next_component(path + 6)) == pid &&
+	       !is_remote(routes, "/proc/self");
 }
 
 bool rc_route_may_lead_away(const struct rc_routes *routes, const char *path)

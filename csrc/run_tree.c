@@ -54,7 +54,7 @@ static void silence(int from, int to)
 static void ignore_signals(void)
 {
 	static const int numbers[] = { SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGHUP, SIGTERM, SIGUSR1, SIGUSR2,
-				       SIGPIPE };
+				       SIGPIPE, SIGXFSZ };
 
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
 		signal(numbers[i], SIG_IGN);
@@ -185,6 +185,8 @@ static void watch_tree(const struct rc_run *run, int listener, pid_t command, pi
 			reap(command, guard);
 		}
 	}
+	rc_watch_control(run->control);		/* what the last of them closed by ending */
+	rc_watch_read();
 	while (!command_over) {		/* it has left the filter by ending: its status is on the way */
 		poll(set, 1, -1);
 		reap(command, guard);

@@ -27,6 +27,7 @@ static struct watch {
 	uint32_t kind;
 } *buckets[BUCKETS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t reading = PTHREAD_MUTEX_INITIALIZER;	/* when it's free, what has been read has been done */
 static int inotify = -1;
 static _Atomic int streams;
 
@@ -94,6 +95,7 @@ void rc_watch_read(void)
 	char bytes[16384] __attribute__((aligned(8)));
 	ssize_t got;
 
+	pthread_mutex_lock(&reading);
 	while ((got = read(inotify, bytes, sizeof bytes)) > 0)
 		for (char *at = bytes; at < bytes + got;) {
 			struct inotify_event *event = (void *)at;
@@ -102,6 +104,7 @@ void rc_watch_read(void)
 				gone(event->wd);
 			at += sizeof *event + event->len;
 		}
+	pthread_mutex_unlock(&reading);
 }
 
 static void take(const struct cmsghdr *c)

@@ -14,7 +14,7 @@ int rc_watch_start(void);
 void rc_watch(int fd);
 /* Whether any of them may be unready on the server (a fifo, a device): else nothing of ours is worth a poll. */
 bool rc_watch_streams(void);
-/* What the inotify descriptor has to say. */
+/* What the inotify descriptor has to say: when it returns, the locks of all that was gone before are free. */
 void rc_watch_read(void);
 /* Descriptors that processes of the tree have sent to the control socket. */
 void rc_watch_control(int control);

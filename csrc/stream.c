@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -13,9 +14,11 @@
 #include "transport.h"
 #include "wire.h"
 
-/* A window of at most 32 MiB for each description, in requests of CHUNK bytes; STREAMS of them share what the pool of connections
- * can spare. */
-enum { CHUNK = 512 * 1024, MOST = 64, FIRST = 2, STREAMS = 24, FIRST_RUN = 2, LONGEST_RUN = 64 };
+/* A window of at most 64 MiB under way for each description, in requests of CHUNK bytes, of which memory holds what the socket's
+ * buffer takes in; STREAMS of them share what the pool of connections can spare.  It starts with FIRST requests, or with more for
+ * who reads LARGE pieces. */
+enum { CHUNK = RC_LIMIT_MAX_DATA, MOST = RC_LIMIT_MAX_IN_FLIGHT, FIRST = 1, FIRST_LARGE = 8, LARGE = 64 * 1024, STREAMS = 24,
+       FIRST_RUN = 2, LONGEST_RUN = 64 };
 #define NEVER UINT32_MAX
 
 struct request {
@@ -35,9 +38,11 @@ struct rc_stream {
 	uint32_t left;			/* of the reply that is coming in; 0: its header is still to come */
 	uint64_t left_asked_ms;		/* when that reply was asked for */
 	bool ending;			/* a reply was short: the file ends there */
+	bool begun;			/* with the first read of its description */
 };
 
 static struct rc_stream *streams;
+static _Atomic bool begins_only;	/* the last that was begun so was given up early */
 
 static uint64_t now_ms(void)
 {
@@ -70,6 +75,8 @@ void rc_stream_end(struct rc_sequence *sequence)
 	if (!s)
 		return;
 	sequence->stream = NULL;
+	if (s->begun)
+		atomic_store(&begins_only, s->count && s->position < (int64_t)FIRST_LARGE * CHUNK);
 	rc_line_give_back(s->line, !s->count && !s->left);
 	atomic_store(&s->taken, 0);
 }
@@ -92,20 +99,32 @@ void rc_stream_after_fork(void)
 		atomic_store(&streams[i].taken, 0);
 }
 
-static bool start(struct rc_sequence *sequence, uint64_t handle, int64_t offset)
+/* Whether to read ahead from a read of `want` bytes on. */
+static bool in_sequence(const struct rc_sequence *sequence, int64_t offset, size_t want, int64_t size)
+{
+	/* Who begins with much of a file goes on with it, but for programs that only want to know what it is. */
+	bool begins = !offset && !sequence->next && want >= LARGE && !atomic_load(&begins_only);
+
+	if (size >= 0 && (offset >= size || (want <= RC_LIMIT_MAX_DATA && size - offset <= (int64_t)want)))
+		return false;		/* one plain request brings the rest */
+	return offset == sequence->next && sequence->run + (begins ? FIRST_RUN : 0) >= sequence->wanted;
+}
+
+static bool start(struct rc_sequence *sequence, uint64_t handle, int64_t offset, unsigned window)
 {
 	struct rc_stream *s = take();
 
 	if (!s)
 		return false;
-	if (rc_line_take(&s->line) < 0) {
+	if (rc_line_take_ahead(&s->line) < 0) {
 		atomic_store(&s->taken, 0);
 		return false;
 	}
 	s->handle = handle;
 	s->position = s->ahead = offset;
 	s->first = s->count = s->left = 0;
-	s->window = FIRST;
+	s->window = window;
+	s->begun = !sequence->run;
 	s->ending = false;
 	sequence->stream = s;
 	return true;
@@ -147,6 +166,8 @@ static bool stale(uint64_t asked_ms)
 /* The header of the oldest request's reply.  -EAGAIN where the stream is of no more use. */
 static int next_reply(struct rc_stream *s)
 {
+	struct pollfd line = { .fd = rc_line_socket(s->line), .events = POLLIN };
+	bool waits = rc_sys_poll(&line, 1, 0) == 0;
 	struct request *q = &s->requests[s->first];
 	uint8_t bytes[4];
 	struct iovec part = { bytes, sizeof bytes };
@@ -169,8 +190,8 @@ static int next_reply(struct rc_stream *s)
 	s->left_asked_ms = q->asked_ms;
 	s->first = (s->first + 1) % MOST;
 	s->count--;
-	if (s->window < MOST)
-		s->window++;		/* doubles with each window's worth that has been used */
+	if (waits)		/* the program is faster than what comes: soon as much as ever is under way */
+		s->window = s->window < MOST / 4 ? 4 * s->window : MOST;
 	return 0;
 }
 
@@ -194,12 +215,10 @@ static int slice(const struct iovec *from, int count, size_t skip, size_t want, 
 	return made;
 }
 
-static ssize_t take_out(struct rc_stream *s, const struct iovec *into, int count, int64_t size)
+static ssize_t take_out(struct rc_stream *s, const struct iovec *into, int count, size_t want, int64_t size)
 {
-	size_t done = 0, want = 0;
+	size_t done = 0;
 
-	for (int i = 0; i < count; i++)
-		want += into[i].iov_len;
 	if (s->left && stale(s->left_asked_ms))		/* the program paused in the middle of a reply */
 		return -EAGAIN;
 	while (done < want) {
@@ -207,9 +226,9 @@ static ssize_t take_out(struct rc_stream *s, const struct iovec *into, int count
 		ssize_t got;
 
 		if (!s->left) {
-			if (s->ending && !s->count)
+			if ((s->ending && !s->count) || (done && s->position == size))
 				break;
-			if (s->count <= s->window - s->window / 8 - 1 && ask_ahead(s, size) < 0)
+			if (s->count < s->window - s->window / 16 && ask_ahead(s, size) < 0)
 				return done ? (ssize_t)done : -EAGAIN;
 			if (!s->count || next_reply(s) < 0)
 				return done ? (ssize_t)done : -EAGAIN;
@@ -232,10 +251,13 @@ ssize_t rc_stream_read(struct rc_sequence *sequence, uint64_t handle, const stru
 		       int64_t size)
 {
 	struct rc_stream *s = sequence->stream;
+	size_t want = 0;
 	ssize_t got;
 
 	if (!rc_config.max_stale_ms)
 		return -EAGAIN;
+	for (int i = 0; i < count; i++)
+		want += into[i].iov_len;
 	if (s && s->position != offset) {	/* it was for nothing, or for less than it brought */
 		rc_stream_end(sequence);
 		sequence->wanted = sequence->wanted < LONGEST_RUN ? 4 * sequence->wanted : LONGEST_RUN;
@@ -245,12 +267,12 @@ ssize_t rc_stream_read(struct rc_sequence *sequence, uint64_t handle, const stru
 	if (!s) {
 		if (!sequence->wanted)
 			sequence->wanted = FIRST_RUN;
-		if (offset != sequence->next || sequence->run < sequence->wanted || (size >= 0 && offset >= size) ||
-		    !start(sequence, handle, offset))
+		if (!in_sequence(sequence, offset, want, size) ||
+		    !start(sequence, handle, offset, want >= LARGE ? FIRST_LARGE : FIRST))
 			return -EAGAIN;
 		s = sequence->stream;
 	}
-	got = take_out(s, into, count, size);
+	got = take_out(s, into, count, want, size);
 	if (got == -EAGAIN || (got >= 0 && s->ending && !s->count && !s->left)) {
 		sequence->stream = NULL;
 		rc_line_give_back(s->line, got >= 0);

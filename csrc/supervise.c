@@ -6,6 +6,7 @@
 #include "supervise.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -16,8 +17,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "copy.h"
 #include "protocol.h"
 #include "report.h"
 #include "stats.h"
@@ -26,7 +30,11 @@
 #include "trace.h"
 #include "translate.h"
 #include "transport.h"
+#include "walk_ahead.h"
 
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV	/* Linux 5.19 */
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
+#endif
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS		/* Linux 6.6 */
 #define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, uint64_t)
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
@@ -36,7 +44,7 @@ enum { MOST_RESTING = 8, STACK = 256 * 1024, RESTART = 512, RESTART_ALWAYS = 513
 
 static int listener;
 static struct seccomp_notif_sizes sizes;
-static _Thread_local const struct rc_notice *current;
+static _Thread_local struct rc_notice *current;
 
 /* ----------------------------------------------------------------------------------------------- interrupts */
 
@@ -70,6 +78,8 @@ int rc_notice_add(const struct rc_notice *notice, int fd, int number, bool close
 	close(fd);
 	return there;
 }
+
+static bool undisturbed;	/* a call that has been received ends by its answer, whatever signals come (Linux 5.19) */
 
 static void answer(const struct seccomp_notif *n, int64_t result)
 {
@@ -120,6 +130,39 @@ static int64_t handle(struct rc_notice *notice)
 	if (result == -EINTR && interrupted())
 		result = -RESTART;
 	return result;
+}
+
+/* What the kernel does to who writes, where one of our threads does it for the program. */
+static int64_t write_allowed(int out, int64_t at, size_t count)
+{
+	struct rlimit limit;
+	struct stat st;
+
+	if (fstat(out, &st) || !S_ISREG(st.st_mode) || prlimit((pid_t)current->n->pid, RLIMIT_FSIZE, NULL, &limit) ||
+	    limit.rlim_cur == RLIM_INFINITY)
+		return (int64_t)count;
+	if (at < 0)
+		at = fcntl(out, F_GETFL) & O_APPEND ? st.st_size : lseek(out, 0, SEEK_CUR);
+	if ((uint64_t)at < limit.rlim_cur)
+		return count < limit.rlim_cur - (uint64_t)at ? (int64_t)count : (int64_t)(limit.rlim_cur - (uint64_t)at);
+	current->signal = SIGXFSZ;
+	return -EFBIG;
+}
+
+static void write_failed(int error)
+{
+	current->signal = error == -EPIPE ? SIGPIPE : 0;
+}
+
+/* It is to see its signal before it goes on; where it would begin the call anew for that, only then. */
+static void finish(const struct rc_notice *notice, int64_t result)
+{
+	if (notice->signal && undisturbed && rc_notice_valid(notice))
+		syscall(SYS_tkill, notice->n->pid, notice->signal);
+	if (result != RC_ANSWERED)
+		answer(notice->n, result);
+	if (notice->signal && !undisturbed)
+		syscall(SYS_tkill, notice->n->pid, notice->signal);
 }
 
 /* ------------------------------------------------------------------------------------------------- threads */
@@ -209,11 +252,11 @@ static void *serve(void *unused)
 			continue;
 		}
 		notice.slow = notice.steady = false;
+		notice.signal = 0;
 		current = &notice;
 		result = handle_counted(&notice);
 		current = NULL;
-		if (result != RC_ANSWERED)
-			answer(n, result);
+		finish(&notice, result);
 		if (notice.slow && !rest())
 			break;
 	}
@@ -224,18 +267,31 @@ static void *serve(void *unused)
 	return NULL;
 }
 
-static void start_thread(void)
+static bool start(void *(*run)(void *))
 {
 	pthread_attr_t attributes;
 	pthread_t thread;
+	bool started;
 
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attributes, STACK);
-	/* Without one more, calls wait until a thread is through with the server. */
-	if (pthread_create(&thread, &attributes, serve, NULL))
-		sem_post(&baton);
+	started = pthread_create(&thread, &attributes, run, NULL) == 0;
 	pthread_attr_destroy(&attributes);
+	return started;
+}
+
+/* Without one more, calls wait until a thread is through with the server. */
+static void start_thread(void)
+{
+	if (!start(serve))
+		sem_post(&baton);
+}
+
+static void *keep_tidy(void *unused)
+{
+	(void)unused;
+	rc_walk_keep_tidy();
 }
 
 int rc_supervise_start(int from)
@@ -246,7 +302,13 @@ int rc_supervise_start(int from)
 	/* On one processor with its caller: the answer needs no wake-up of another. */
 	ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
 	rc_wait_over = interrupted;
+	rc_write_allowed = write_allowed;
+	rc_write_failed = write_failed;
+	/* EFAULT: the kernel knows what it is asked for, and then looks for the program. */
+	undisturbed = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER |
+			      SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, NULL) < 0 && errno == EFAULT;
 	sem_init(&baton, 0, 0);
 	start_thread();
+	start(keep_tidy);
 	return 0;
 }

@@ -75,6 +75,7 @@ struct rc_notice {
 	void *memory;			/* of this thread, RC_NOTICE_MEMORY bytes */
 	bool slow;			/* another thread has taken over the receiving */
 	bool steady;			/* the call can't be interrupted, but by the caller's death */
+	int signal;			/* the caller's, with the answer; 0 */
 	bool remote;			/* a path or descriptor of the call's is */
 	int fd;				/* that descriptor; -1 */
 	uint64_t handle;		/* what it or the path starts from stands for */

@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,6 +22,7 @@
 #include "mapping.h"
 #include "protocol.h"
 #include "report.h"
+#include "run_watch.h"
 #include "supervise_layout.h"
 #include "syscalls_expand.h"
 #include "sys.h"
@@ -294,7 +297,7 @@ int64_t rc_do_sendfile(struct rc_notice *notice, const int64_t *a)
 		return leave(own, out);
 	result = offset < 0 || a[3] < 0 ? -EINVAL
 	       : d->kind == RC_KIND_DIRECTORY ? -EINVAL
-	       : rc_copy_file(d, own, a[2] ? &offset : NULL, out, NULL, (size_t)a[3], notice->memory, RC_NOTICE_MEMORY);
+	       : rc_copy_file(d, own, a[2] ? &offset : NULL, out, NULL, true, (size_t)a[3], notice->memory, RC_NOTICE_MEMORY);
 	close(out);
 	if (result >= 0 && a[2]) {
 		short_offset = (int32_t)offset;
@@ -322,7 +325,7 @@ int64_t rc_do_splice(struct rc_notice *notice, const int64_t *a)
 	if (out < 0)
 		return leave(own, out);
 	result = from < 0 || to < 0 || (is_pipe && (rc_sys_identity(out, &identity) < 0 || !S_ISFIFO(identity.mode))) ? -EINVAL
-	       : rc_copy_file(d, own, a[1] ? &from : NULL, out, a[3] ? &to : NULL,
+	       : rc_copy_file(d, own, a[1] ? &from : NULL, out, a[3] ? &to : NULL, false,
 			      is_pipe && (size_t)a[4] > 65536 ? 65536 : (size_t)a[4], notice->memory, RC_NOTICE_MEMORY);
 	close(out);
 	if (result >= 0 && ((a[1] && rc_target_put(notice, (uint64_t)a[1], &from, sizeof from) < 0) ||
@@ -333,10 +336,18 @@ int64_t rc_do_splice(struct rc_notice *notice, const int64_t *a)
 
 int64_t rc_do_advise(struct rc_notice *notice, const int64_t *a)
 {
+	bool wide_length = notice->call->arguments[5] == 5;	/* of a narrow machine's two calls, which have the advice last */
+	int64_t length = !notice->abi->narrow ? a[2] : wide_length ? rc_offset_of(notice, a + 3) : a[3];
+	int advice = (int)a[!notice->abi->narrow ? 3 : wide_length ? 5 : 4];
+
 	BORROW(a[0]);
-	if (!notice->abi->narrow)	/* there the numbers are divided differently, and advice may be ignored */
-		rc_description_advise(d, a[1], a[2], (int)a[3]);
-	return leave(own, 0);
+	return leave(own, rc_description_advise(d, rc_offset_of(notice, a + 1), length, advice));
+}
+
+int64_t rc_do_readahead(struct rc_notice *notice, const int64_t *a)
+{
+	BORROW(a[0]);
+	return leave(own, rc_description_readahead(d, rc_offset_of(notice, a + 1), notice->abi->narrow ? a[3] : a[2]));
 }
 
 /* Requests to the kernel's asynchronous I/O, each with its descriptor inside (struct iocb, the same on every machine). */
@@ -380,6 +391,13 @@ struct flock64_narrow {
 };
 #pragma pack(pop)
 
+/* Who asks for a lock may know that its holder has ended, or has closed its file: before we do, unless we look. */
+static int lock_range(struct rc_description *d, int own, bool query, bool wait, struct rc_flock *lock)
+{
+	rc_watch_read();
+	return rc_lock_range(d, own, query, wait, lock);
+}
+
 #define LOCK(function, form) \
 	static int64_t function(struct rc_notice *notice, struct rc_description *d, int own, bool query, bool wait, uint64_t at) \
 	{ \
@@ -389,7 +407,7 @@ struct flock64_narrow {
 		if (rc_target_get(notice, at, &given, sizeof given) < 0) \
 			return -EFAULT; \
 		lock = (struct rc_flock){ given.type, given.whence, given.start, given.length, given.pid }; \
-		result = rc_lock_range(d, own, query, wait, &lock); \
+		result = lock_range(d, own, query, wait, &lock); \
 		if (result || !query) \
 			return result; \
 		given.type = (int16_t)lock.type; \
@@ -442,14 +460,38 @@ int64_t rc_do_fcntl(struct rc_notice *notice, const int64_t *a)
 	}
 }
 
+/* A 32-bit program's number of a request whose argument is declared long, as this machine writes it. */
+static unsigned long request_of(const struct rc_notice *notice, int64_t given)
+{
+	uint32_t request = (uint32_t)given;
+
+	if (notice->abi->narrow && _IOC_SIZE(request) == sizeof(uint32_t))
+		request = (uint32_t)_IOC(_IOC_DIR(request), _IOC_TYPE(request), _IOC_NR(request), sizeof(long));
+	return request;
+}
+
 int64_t rc_do_ioctl(struct rc_notice *notice, const int64_t *a)
 {
-	uint8_t value[256];
+	unsigned long request = request_of(notice, a[1]);
+	uint8_t value[RC_IOCTL_MAX];
 	ssize_t got;
+	int on, flags, result = 0;
 
 	BORROW(a[0]);
-	rc_debug("ioctl() %llx on remote fd %d", (unsigned long long)a[1], (int)a[0]);
-	got = leave(own, rc_call_ioctl(d->handle, (unsigned long)(uint32_t)a[1], value, sizeof value));
+	rc_debug("ioctl() %lx on remote fd %d", request, (int)a[0]);
+	switch (request) {
+	case FIOCLEX:
+	case FIONCLEX:
+		return leave(own, RC_LET);
+	case FIONBIO:
+		if (rc_target_get(notice, (uint64_t)a[2], &on, sizeof on) < 0)
+			return leave(own, -EFAULT);
+		flags = fcntl(own, F_GETFL);
+		if (d->kind == RC_KIND_STREAM)
+			result = rc_call_set_flags(d->handle, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
+		return leave(own, result < 0 ? result : RC_LET);
+	}
+	got = leave(own, rc_description_ioctl(d, own, request, value));
 	if (got < 0)
 		return got;
 	return rc_target_put(notice, (uint64_t)a[2], value, (size_t)got) == got ? 0 : -EFAULT;
@@ -459,6 +501,7 @@ int64_t rc_do_flock(struct rc_notice *notice, const int64_t *a)
 {
 	BORROW(a[0]);
 	rc_debug("flock() on remote fd %d", (int)a[0]);
+	rc_watch_read();
 	return leave(own, rc_lock_whole(d, (int)a[1]));
 }
 

@@ -65,23 +65,44 @@ static int place_descriptor(struct rc_notice *notice, int fd, const char *path, 
 	return side;
 }
 
-/* /dev/stdin, /proc/self/fd/N and their like: -1 where it isn't one. */
-static int place_own(struct rc_notice *notice, int flags, struct rc_place *place)
+/* Where the path is the kernel's own, though it may look like the server's: /proc/<own pid>. */
+static bool is_own(const char *path, int pid)
 {
 	char folded[64];
-	int fd, pid;
 
-	if ((strncmp(place->given, "/dev/", 5) && strncmp(place->given, "/proc/", 6)) ||
-	    rc_path_fold("/", place->given, folded, sizeof folded) < 0)
+	return rc_path_fold("/", path, folded, sizeof folded) >= 0 && rc_route_own_process(&rc_config.routes, folded, pid);
+}
+
+/* /dev/stdin, /proc/<pid>/fd/N, /proc/<pid>/cwd: 0 where it is local, 1 where it's a placeholder, -1: not such a name. */
+static int place_named(struct rc_notice *notice, int flags, struct rc_place *place)
+{
+	int result;
+
+	if (strncmp(place->given, "/dev/", 5) && strncmp(place->given, "/proc/", 6))
 		return -1;
-	pid = folded[6] >= '0' && folded[6] <= '9' ? rc_target_process(notice) : -1;
-	fd = rc_route_descriptor(folded, pid);
-	if (fd < 0)
-		return rc_route_own_process(&rc_config.routes, folded, pid) ? 0 : -1;
-	if (flags & AT_SYMLINK_NOFOLLOW)
+	if (!rc_route_proc_name(place->given, &place->name))
+		return is_own(place->given, rc_target_process(notice)) ? 0 : -1;
+	if (place->name.pid == rc_target_process(notice))
+		place->name.pid = 0;
+	if (place->name.pid && rc_route_path(&rc_config.routes, "/", place->given, &place->route) == 0 &&
+	    place->route.side == RC_REMOTE)
+		return -1;		/* a process of the server's */
+	if (!*place->name.rest && (flags & AT_SYMLINK_NOFOLLOW) && (flags & RC_READ_LINK) != RC_READ_LINK)
 		return 0;
-	place->extra = AT_EMPTY_PATH;
-	return place_descriptor(notice, fd, "", place);
+	result = rc_cwd_find(&place->name, notice->n->pid, &place->named);
+	if (result <= 0)
+		return result;
+	place->is_link = (flags & RC_READ_LINK) == RC_READ_LINK && !*place->name.rest;
+	place->extra = *place->name.rest ? 0 : AT_EMPTY_PATH;
+	place->at = (struct rc_location){ place->named.handle, place->name.rest };
+	if (strstr(place->name.rest, "..")) {
+		result = rc_cwd_route(place->named.handle, -1, place->name.rest, &place->route);
+		if (result <= 0)
+			return result ? result : from_route(notice, place);
+	}
+	rc_notice_slow(notice);
+	rc_notice_remote(notice, place->name.pid || place->name.fd < 0 ? -1 : place->name.fd, place->named.handle, place->name.rest);
+	return 1;
 }
 
 int rc_place(struct rc_notice *notice, int dirfd, uint64_t path, int flags, struct rc_place *place)
@@ -103,6 +124,7 @@ int rc_place_given(struct rc_notice *notice, int dirfd, int flags, struct rc_pla
 
 	place->extra = 0;
 	place->by_default = false;
+	place->is_link = false;
 	if (!*place->given && !(flags & AT_EMPTY_PATH))
 		return 0;
 	if (place->given[0] != '/' && (dirfd != AT_FDCWD || rc_supervise_preloaded || rc_cwd_used)) {
@@ -111,7 +133,7 @@ int rc_place_given(struct rc_notice *notice, int dirfd, int flags, struct rc_pla
 			return result;
 	}
 	if (place->given[0] == '/') {
-		result = place_own(notice, flags, place);
+		result = place_named(notice, flags, place);
 		if (result != -1)
 			return result;
 	} else if (!rc_route_may_lead_away(&rc_config.routes, place->given) ||
@@ -323,11 +345,13 @@ int64_t rc_do_readlink(struct rc_notice *notice, const int64_t *a)
 	char target[RC_PATH_MAX];
 	ssize_t length;
 
-	if ((int)a[3] <= 0)
+	if ((int)a[3] <= 0 || !a[1])
 		return RC_LET;
-	PLACE_OR(a[0], a[1], AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, -EINVAL /* a directory */);
+	PLACE_OR(a[0], a[1], AT_EMPTY_PATH | RC_READ_LINK, -EINVAL /* a directory */);
 	rc_debug("readlink() on remote file %s", place.given);
-	length = rc_lookup_readlink(place.at, target, size < sizeof target ? size : sizeof target);
+	size = size < sizeof target ? size : sizeof target;
+	length = place.is_link ? rc_cwd_readlink(&place.name, notice->n->pid, &place.named, target, size)
+			       : rc_lookup_readlink(place.at, target, size);
 	return length < 0 ? length : rc_target_put(notice, (uint64_t)a[2], target, (size_t)length);
 }
 

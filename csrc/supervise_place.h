@@ -5,6 +5,7 @@
 #ifndef RC_SUPERVISE_PLACE_H
 #define RC_SUPERVISE_PLACE_H
 
+#include "placeholder.h"
 #include "supervise.h"
 
 struct rc_place {
@@ -13,6 +14,9 @@ struct rc_place {
 	struct rc_route route;
 	int extra;			/* AT_EMPTY_PATH where the path named a descriptor of the program's own */
 	bool by_default;		/* no rule named it */
+	bool is_link;			/* what is asked is where `named`, a link of /proc, leads */
+	struct rc_proc_name name;	/* is_link */
+	struct rc_placeholder named;
 };
 
 /* Local, but by place->route.path: what the program wrote leads out of a remote directory by "..". */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "lock.h"
 #include "placeholder.h"
 #include "protocol.h"
 #include "run_watch.h"
@@ -313,10 +314,11 @@ static struct rc_description *insert(const struct rc_placeholder *p)
 		return NULL;
 	e->description = (struct rc_description){
 		.handle = ours ? p->handle : RC_NO_HANDLE, .kind = p->kind, .ino = p->ino,
-		.dev_major = p->dev_major, .dev_minor = p->dev_minor, .size = -1,
+		.dev_major = p->dev_major, .dev_minor = p->dev_minor,
 		/* The preload library reads it too, in processes of its own. */
 		.shared = rc_supervise_preloaded,
 	};
+	rc_description_found(&e->description);
 	e->next = buckets[p->ino % BUCKETS];
 	buckets[p->ino % BUCKETS] = e;
 	atomic_fetch_add(&known_count, 1);
@@ -349,14 +351,16 @@ void rc_descriptions_drop(uint64_t ino)
 	struct entry **at, *gone;
 
 	pthread_mutex_lock(&lock);
-	for (at = &buckets[ino % BUCKETS]; *at; at = &(*at)->next)
-		if ((*at)->description.ino == ino) {
-			gone = *at;
-			*at = gone->next;
-			rc_description_release(&gone->description);
-			free(gone);
-			atomic_fetch_sub(&known_count, 1);
-			break;
-		}
+	for (at = &buckets[ino % BUCKETS]; *at && (*at)->description.ino != ino; at = &(*at)->next)
+		;
+	gone = *at;
+	if (gone)
+		*at = gone->next;
 	pthread_mutex_unlock(&lock);
+	if (!gone)
+		return;
+	rc_lock_release(&gone->description);
+	rc_description_release(&gone->description);
+	free(gone);
+	atomic_fetch_sub(&known_count, 1);
 }

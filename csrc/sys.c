@@ -213,19 +213,34 @@ int rc_sys_open(int dirfd, const char *path, int flags, unsigned mode)
 	return (int)RC_SYS(SYS_openat, dirfd, path, flags | RC_LARGE, mode, 0, 0);
 }
 
+static char *put_text(char *to, const char *text)
+{
+	size_t length = strlen(text);
+
+	memcpy(to, text, length);
+	return to + length;
+}
+
+static char *put_decimal(char *to, unsigned value)
+{
+	if (value > 9)
+		to = put_decimal(to, value / 10);
+	*to++ = (char)('0' + value % 10);
+	return to;
+}
+
+char *rc_sys_fd_link_of(unsigned pid, int fd, char link[RC_FD_LINK])
+{
+	char *at = put_text(link, "/proc/");
+
+	at = pid ? put_decimal(at, pid) : put_text(at, "self");
+	*put_decimal(put_text(at, "/fd/"), (unsigned)fd) = '\0';
+	return link;
+}
+
 char *rc_sys_fd_link(int fd, char link[RC_FD_LINK])
 {
-	static const char folder[] = "/proc/self/fd/";
-	char *at = link + sizeof folder - 1;
-	int divisor = 1;
-
-	memcpy(link, folder, sizeof folder - 1);
-	while (fd / divisor > 9)
-		divisor *= 10;
-	for (; divisor; divisor /= 10)
-		*at++ = (char)('0' + fd / divisor % 10);
-	*at = '\0';
-	return link;
+	return rc_sys_fd_link_of(0, fd, link);
 }
 
 int rc_sys_reopen(int fd, int flags)

@@ -57,8 +57,9 @@ int64_t rc_sys_lseek(int fd, int64_t offset, int whence);
 #define RC_LARGE 0
 #endif
 int rc_sys_open(int dirfd, const char *path, int flags, unsigned mode);
-/* "/proc/self/fd/N", for a descriptor that there may be (>= 0): returns `link`. */
-enum { RC_FD_LINK = sizeof "/proc/self/fd/2147483647" };
+/* "/proc/<pid>/fd/N", or "/proc/self/fd/N", for a descriptor that there may be (>= 0): returns `link`. */
+enum { RC_FD_LINK = sizeof "/proc/2147483647/fd/2147483647" };
+char *rc_sys_fd_link_of(unsigned pid, int fd, char link[RC_FD_LINK]);
 char *rc_sys_fd_link(int fd, char link[RC_FD_LINK]);
 /* The same file once more, by that name: a description of its own. */
 int rc_sys_reopen(int fd, int flags);

@@ -18,12 +18,13 @@
 #include "wire.h"
 
 enum {
-	SLOTS = 128, LISTINGS = 64, OPENED = 64, ASKED_IN = 16, QUESTIONS = 2,
+	SLOTS = 128, LISTINGS = 64, OPENED = 64, ASKED_IN = 32, QUESTIONS = 2, MOST_TRUST = 4,
 	PATH = 256, NAMES = 24 * 1024,		/* bytes: a longer path, or what doesn't fit of a listing, is left to be asked for */
-	FIRST_WINDOW = 8, MOST_WINDOW = 32,	/* of each type */
+	FIRST_WINDOW = 8, MOST_WINDOW = 32,	/* of each type; twice as many directories to begin with */
 	MOST_IN_FLIGHT = 60,			/* a connection may have RC_LIMIT_MAX_IN_FLIGHT requests */
 	REQUESTS_AT_ONCE = 32, REQUEST_ROOM = RC_HEADER_SIZE + RC_OPEN_REQUEST_SIZE + 4 + PATH + NAME_MAX + 1,
 	ROOM = RC_OPEN_ROOM,
+	IDLE_MS = 1000, TIDY_MS = 250,		/* after which the walk is over; how often that is looked at */
 };
 
 /* How programs name a directory: by a path from a handle, or from the root. */
@@ -33,7 +34,7 @@ struct way {
 	char path[PATH];
 };
 
-enum type { FILES, DIRECTORIES, TYPES, DONE = 4 };
+enum type { FILES, DIRECTORIES, TYPES, DONE = 4, BEEN = 8 };
 
 /* The entries of a directory, in its order. */
 struct listing {
@@ -41,9 +42,10 @@ struct listing {
 	struct way way;
 	uint32_t age;			/* older ones come first */
 	uint32_t size, next;		/* bytes of names; where to look for the next to be asked for, round and round */
+	uint32_t total[TYPES];
 	uint32_t left[TYPES];		/* entries that aren't DONE */
 	uint32_t opened[TYPES];		/* by the program, one by one */
-	char names[NAMES];		/* each: its type, | DONE: opened or asked for; its name, NUL */
+	char names[NAMES];		/* each: its type, | DONE: opened or asked for, | BEEN: opened; its name, NUL */
 };
 
 enum state { FREE, ASKED, THERE, LISTED };
@@ -52,11 +54,13 @@ enum state { FREE, ASKED, THERE, LISTED };
 struct slot {
 	uint32_t state;			/* enum state; a futex word */
 	enum type type;
-	uint64_t parent;		/* handle of the directory that was listed */
+	uint64_t parent;		/* handle of the directory that was listed; 0: it's asked for on its own */
 	char name[NAME_MAX + 1];
+	struct way way;			/* of DIRECTORIES */
 	int flags;
-	uint32_t id;
+	uint32_t id, serial;		/* of the request; of all that slots were ever used for */
 	uint64_t asked_ms;
+	bool used;			/* THERE: its listing has been of use, the handle not yet */
 	struct rc_opened opened;
 };
 
@@ -81,13 +85,15 @@ static struct {
 	_Atomic int receiver;		/* thread id: whoever takes replies from the line */
 	_Atomic int pid;
 	struct connection *line;
-	uint32_t ages, next_opened;
+	uint32_t ages, serials, next_opened;
 	uint32_t window[TYPES];		/* slots at the most */
 	uint32_t learned[TYPES];	/* 0, or the age that listings younger than it are wanted whole from */
 	int flags[TYPES];		/* as the program opened the last */
+	uint64_t used_ms;		/* when a program opened something last */
 	uint64_t tidied_ms;
+	uint32_t held;			/* futex word: something may have been asked for and not been come for */
 	uint32_t next_asked;
-	bool asks_for_all;		/* listings that were asked for were of use to who asks about names */
+	uint32_t trust;			/* listings that were of use to who asks about names, less those that weren't */
 } now;
 
 static uint64_t now_ms(void)
@@ -171,7 +177,7 @@ static void count_room(uint64_t parent, unsigned room[TYPES])
 		const struct slot *slot = &walk->slots[i];
 
 		in_flight += slot->state == ASKED;
-		if ((slot->state == ASKED || slot->state == THERE) && (!parent || slot->parent == parent))
+		if ((slot->state == ASKED || (slot->state == THERE && !slot->used)) && (!parent || slot->parent == parent))
 			taken[slot->type]++;
 	}
 	for (int i = 0; i < TYPES; i++) {
@@ -189,23 +195,21 @@ static bool too_old(const struct slot *slot)
 /* Nobody came for it. */
 static void give_up(struct slot *slot)
 {
-	if (slot->state == THERE) {
+	if (slot->state == THERE)
 		rc_call_close(slot->opened.handle);
+	if (slot->state == THERE && !slot->used) {
 		now.window[slot->type] /= 2;
 		now.learned[slot->type] = 0;
 	}
 	set_state(slot, FREE);
 }
 
-static void tidy(void)
+/* `all`: the walk is over. */
+static void tidy(bool all)
 {
-	uint64_t at_ms = now_ms();
-
-	if (at_ms - now.tidied_ms < 100)
-		return;
-	now.tidied_ms = at_ms;
+	now.tidied_ms = now_ms();
 	for (int i = 0; i < SLOTS; i++)
-		if ((walk->slots[i].state == THERE || walk->slots[i].state == LISTED) && too_old(&walk->slots[i]))
+		if ((walk->slots[i].state == THERE || walk->slots[i].state == LISTED) && (all || too_old(&walk->slots[i])))
 			give_up(&walk->slots[i]);
 }
 
@@ -246,10 +250,21 @@ static struct listing *parent_of(struct rc_location at, const char **name)
 	const char *slash = strrchr(at.path, '/');
 	size_t length = slash ? (size_t)(slash - at.path) : 0;
 
+	struct listing *l = slash ? NULL : listing_of(at.directory);
+
 	*name = slash ? slash + 1 : at.path;
-	if (!slash)
-		return listing_of(at.directory);
-	return listing_at(at.directory, at.path, length);
+	return l || (slash && !length) ? l : listing_at(at.directory, at.path, length);
+}
+
+/* What comes between the way to a directory and a name in it: bytes of "/". */
+static uint32_t joint(const struct way *way)
+{
+	return way->length != 0;
+}
+
+static bool same_way(const struct way *a, const struct way *b)
+{
+	return a->from == b->from && a->length == b->length && !memcmp(a->path, b->path, a->length);
 }
 
 /* How the directory that `at` leads to is named; false: in no way that can be put before a name. */
@@ -261,16 +276,20 @@ static bool way_of(struct rc_location at, struct way *way)
 
 	while (length > 1 && at.path[length - 1] == '/')
 		length--;
+	if (at.directory && length == 1 && *at.path == '.') {
+		*way = (struct way){ .from = at.directory };
+		return true;
+	}
 	parent = strchr(at.path, '/') ? NULL : parent_of(at, &name);
-	before = parent ? parent->way.length + 1 : 0;
+	before = parent ? parent->way.length + joint(&parent->way) : 0;
 	if (!length || before + length >= PATH)
 		return false;
 	if (parent)
 		*way = parent->way;
 	else
 		way->from = at.directory;
-	if (parent)
-		way->path[parent->way.length] = '/';
+	if (before)
+		way->path[before - 1] = '/';
 	memcpy(way->path + before, at.path, length);
 	way->length = (uint32_t)(before + length);
 	return true;
@@ -282,6 +301,21 @@ static void note_opened(uint64_t handle, const struct way *way)
 
 	walk->opened[at].handle = handle;
 	walk->opened[at].way = *way;
+}
+
+enum { ANY = -1 };
+
+/* Where the listing of a directory is on its way, or has come. */
+static struct slot *slot_of(const struct way *way, int flags)
+{
+	for (int i = 0; i < SLOTS; i++) {
+		struct slot *slot = &walk->slots[i];
+
+		if ((slot->state == ASKED || slot->state == THERE) && slot->type == DIRECTORIES && (flags == ANY || slot->flags == flags) &&
+		    same_way(&slot->way, way))
+			return slot;
+	}
+	return NULL;
 }
 
 static struct slot *find_slot(uint64_t parent, const char *name, int flags)
@@ -296,12 +330,22 @@ static struct slot *find_slot(uint64_t parent, const char *name, int flags)
 	return NULL;
 }
 
+/* One that is free, else the oldest listing that isn't waited for. */
 static struct slot *free_slot(void)
 {
-	for (int i = 0; i < SLOTS; i++)
-		if (walk->slots[i].state == FREE)
-			return &walk->slots[i];
-	return NULL;
+	struct slot *oldest = NULL;
+
+	for (int i = 0; i < SLOTS; i++) {
+		struct slot *slot = &walk->slots[i];
+
+		if (slot->state == FREE)
+			return slot;
+		if ((slot->state == LISTED || (slot->state == THERE && slot->used)) && (!oldest || slot->asked_ms < oldest->asked_ms))
+			oldest = slot;
+	}
+	if (oldest)
+		give_up(oldest);
+	return oldest;
 }
 
 /* ------------------------------------------------------------------------------------------------- listings */
@@ -336,13 +380,15 @@ static void keep_listing(uint64_t handle, const struct way *way, struct rc_entri
 			walk->slots[i].parent = handle;
 	if (!l) {
 		l = oldest_listing();
-		memset(l->opened, 0, sizeof l->opened);
+		l->opened[DIRECTORIES] = 0;
 		l->age = ++now.ages;
 	}
+	l->opened[FILES] = 0;
 	l->handle = handle;
 	l->way = *way;
 	l->size = l->next = 0;
 	memset(l->left, 0, sizeof l->left);
+	memset(l->total, 0, sizeof l->total);
 	while (rc_next_entry(&entries, &entry)) {
 		int type = type_of(entry.type);
 
@@ -352,6 +398,7 @@ static void keep_listing(uint64_t handle, const struct way *way, struct rc_entri
 		if (l->size + entry.name_length + 2 > NAMES)
 			break;
 		l->left[type]++;
+		l->total[type]++;
 		l->names[l->size++] = (char)type;
 		memcpy(l->names + l->size, entry.name, entry.name_length);
 		l->size += (uint32_t)entry.name_length;
@@ -403,10 +450,22 @@ size_t rc_walk_listing(uint64_t handle, void *buffer, size_t size, uint32_t *age
 
 /* ---------------------------------------------------------------------------------------------- asking ahead */
 
-static void put_open(struct rc_writer *w, struct slot *slot, const struct way *way)
+static void send_requests(const struct rc_writer *w)
 {
-	uint32_t length = (uint32_t)strlen(slot->name), path = way->length + 1 + length;
+	if (rc_line_send(now.line, walk->frames, (size_t)(w->at - walk->frames)) < 0)
+		lose_line();
+	else if (!__atomic_exchange_n(&now.held, 1, __ATOMIC_SEQ_CST))
+		rc_sys_futex_wake(&now.held, 1);
+}
 
+static void put_open(struct rc_writer *w, struct slot *slot, const struct way *way, const char *name)
+{
+	uint32_t length = (uint32_t)strlen(name), path = way->length + joint(way) + length;
+
+	slot->asked_ms = now_ms();
+	slot->used = false;
+	slot->serial = ++now.serials;
+	slot->state = ASKED;
 	slot->id = rc_line_put(now.line, w, RC_OP_OPEN, RC_OPEN_REQUEST_SIZE + 4 + path);
 	rc_put_u64(w, way->from);
 	rc_put_u32(w, (uint32_t)rc_open_flags_to_wire(slot->flags));
@@ -415,8 +474,8 @@ static void put_open(struct rc_writer *w, struct slot *slot, const struct way *w
 	rc_put_u32(w, RC_LIMIT_MAX_PREFETCH);
 	rc_put_u32(w, path);
 	rc_put_bytes(w, way->path, way->length);
-	rc_put_bytes(w, "/", 1);
-	rc_put_bytes(w, slot->name, length);
+	rc_put_bytes(w, "/", joint(way));
+	rc_put_bytes(w, name, length);
 }
 
 static bool wants(const struct listing *l, enum type type, const unsigned room[TYPES])
@@ -445,7 +504,9 @@ static bool next_entry(struct listing *l, unsigned room[TYPES], struct slot *slo
 		if (type & DONE || !wants(l, (enum type)type, room))
 			continue;
 		mark_done(l, at);
-		if (find_slot(l->handle, l->names + at + 1, now.flags[type]))
+		if (find_slot(l->handle, l->names + at + 1, now.flags[type]) ||
+		    (type == DIRECTORIES && way_of((struct rc_location){ l->handle, l->names + at + 1 }, &slot->way) &&
+		     slot_of(&slot->way, now.flags[type])))
 			continue;
 		room[type]--;
 		slot->type = (enum type)type;
@@ -475,11 +536,8 @@ static void ask_for(struct rc_writer *w, struct listing *l, unsigned room[TYPES]
 {
 	struct slot *slot;
 
-	while ((size_t)(w->end - w->at) >= REQUEST_ROOM && (slot = free_slot()) && next_entry(l, room, slot)) {
-		slot->asked_ms = now_ms();
-		slot->state = ASKED;
-		put_open(w, slot, &l->way);
-	}
+	while ((size_t)(w->end - w->at) >= REQUEST_ROOM && (slot = free_slot()) && next_entry(l, room, slot))
+		put_open(w, slot, &l->way, slot->name);
 }
 
 /* Sends requests until the window is full: the rest of the directory that the program is in, then others in the order in which
@@ -498,8 +556,8 @@ static bool ask_ahead(struct listing *current)
 	count_room(0, room);
 	for (struct listing *l = after(now.ages - LISTINGS - 1, room); l; l = after(l->age, room))
 		ask_for(&w, l, room);
-	if (w.at != walk->frames && rc_line_send(now.line, walk->frames, (size_t)(w.at - walk->frames)) < 0)
-		lose_line();
+	if (w.at != walk->frames)
+		send_requests(&w);
 	return true;
 }
 
@@ -570,15 +628,33 @@ static bool take_reply(void)
 	}
 	rc_count(RC_COUNT_READ_AHEAD, data.length);
 	set_state(slot, THERE);
-	if (entries_of(&slot->opened, &entries)) {
-		struct listing *parent = listing_of(slot->parent);
-		struct way way;
-
-		if (parent && way_of((struct rc_location){ slot->parent, slot->name }, &way))
-			keep_listing(slot->opened.handle, &way, entries);
-	}
+	if (slot->type == DIRECTORIES && entries_of(&slot->opened, &entries))
+		keep_listing(slot->opened.handle, &slot->way, entries);
 	unlock();
 	return true;
+}
+
+static bool waits(const struct slot *slot)
+{
+	return atomic_load((const _Atomic uint32_t *)&slot->state) == ASKED;
+}
+
+/* Whoever has `receiver`, which it gives up: takes replies until the slot has its own. */
+static void take_replies(const struct slot *slot)
+{
+	bool good = true;
+
+	while (good && waits(slot) && now.line)
+		good = take_reply();
+	if (!good) {
+		lock_surely();
+		lose_line();
+		unlock();
+	}
+	atomic_store(&now.receiver, 0);
+	for (int i = 0; i < SLOTS; i++)		/* another waits for his, and is to take it himself */
+		if (walk->slots[i].state == ASKED)
+			rc_sys_futex_wake(&walk->slots[i].state, INT_MAX);
 }
 
 /* Waits until the slot has its answer, taking replies where nobody else does. */
@@ -586,40 +662,55 @@ static bool wait_for(struct slot *slot)
 {
 	int self = rc_sys_gettid();
 
-	while (atomic_load((_Atomic uint32_t *)&slot->state) == ASKED) {
+	while (waits(slot)) {
 		int none = 0;
 
-		if (atomic_compare_exchange_strong(&now.receiver, &none, self)) {
-			bool good = true;
-
-			while (good && atomic_load((_Atomic uint32_t *)&slot->state) == ASKED && now.line)
-				good = take_reply();
-			if (!good) {
-				lock_surely();
-				lose_line();
-				unlock();
-			}
-			atomic_store(&now.receiver, 0);
-			for (int i = 0; i < SLOTS; i++)		/* another waits for his, and is to take it himself */
-				if (walk->slots[i].state == ASKED)
-					rc_sys_futex_wake(&walk->slots[i].state, INT_MAX);
-		} else if (none == self) {
+		if (atomic_compare_exchange_strong(&now.receiver, &none, self))
+			take_replies(slot);
+		else if (none == self)
 			return false;			/* a signal handler, above the receiver itself */
-		} else {
+		else
 			rc_sys_futex_wait(&slot->state, ASKED, 20);
-		}
 	}
 	return true;
 }
 
+void rc_walk_keep_tidy(void)
+{
+	for (;;) {
+		bool over, held = false;
+
+		while (!__atomic_load_n(&now.held, __ATOMIC_SEQ_CST))
+			rc_sys_futex_wait(&now.held, 0, -1);
+		rc_sys_poll(NULL, 0, TIDY_MS);
+		over = now_ms() - now.used_ms >= IDLE_MS;
+		for (int i = 0; over && i < SLOTS; i++)		/* a reply that nobody takes holds a handle, too */
+			wait_for(&walk->slots[i]);
+		lock_surely();
+		tidy(over);
+		for (int i = 0; i < SLOTS; i++)
+			held |= walk->slots[i].state == ASKED || walk->slots[i].state == THERE;
+		__atomic_store_n(&now.held, held, __ATOMIC_SEQ_CST);
+		unlock();
+	}
+}
+
+static void note_use(struct slot *slot)
+{
+	if (slot->used)
+		return;
+	slot->used = true;
+	rc_count(RC_COUNT_READ_AHEAD_USED, slot->opened.prefetched);
+	if (now.window[slot->type] < MOST_WINDOW)
+		now.window[slot->type]++;			/* doubles with each window's worth that has been used */
+}
+
 /* The reply that has come ahead, into the caller's hands; false: there is none. */
-static bool hand_out(struct slot *slot, uint64_t parent, const char *name, int flags, void *room, size_t room_size,
-		     struct rc_opened *opened)
+static bool hand_out(struct slot *slot, uint32_t serial, void *room, size_t room_size, struct rc_opened *opened)
 {
 	uint64_t at_ms = now_ms();
 
-	/* It may have been another's meanwhile. */
-	if (slot->state != THERE || slot->parent != parent || slot->flags != flags || strcmp(slot->name, name))
+	if (slot->state != THERE || slot->serial != serial)	/* another's meanwhile */
 		return false;
 	if (too_old(slot)) {
 		give_up(slot);
@@ -627,9 +718,7 @@ static bool hand_out(struct slot *slot, uint64_t parent, const char *name, int f
 	}
 	*opened = slot->opened;
 	opened->age_ms = (uint32_t)(at_ms - slot->asked_ms);
-	rc_count(RC_COUNT_READ_AHEAD_USED, slot->opened.prefetched);
-	if (now.window[slot->type] < MOST_WINDOW)
-		now.window[slot->type]++;			/* doubles with each window's worth that has been used */
+	note_use(slot);
 	if (opened->kind == RC_KIND_DIRECTORY) {
 		set_state(slot, slot->opened.prefetched ? LISTED : FREE);
 		opened->data = NULL;
@@ -645,21 +734,39 @@ static bool hand_out(struct slot *slot, uint64_t parent, const char *name, int f
 	return true;
 }
 
-/* The program opens this name of a listing's: the others may be next. */
-static void note_name(struct listing *l, const char *name, int flags)
+/* Whether programs have gone through most of a listing's entries of this type. */
+static bool goes_through(enum type type)
+{
+	for (int i = 0; i < LISTINGS; i++) {
+		const struct listing *l = &walk->listings[i];
+
+		if (l->handle && l->opened[type] >= 2 && 4 * l->opened[type] >= 3 * l->total[type])
+			return true;
+	}
+	return false;
+}
+
+/* The program opens this name of a listing's, or (`asks`) wants to know about names in it: the others may be next. */
+static void note_name(struct listing *l, const char *name, int flags, bool asks)
 {
 	for (uint32_t at = 0; at < l->size; at += (uint32_t)strlen(l->names + at + 1) + 2) {
-		enum type type = (enum type)(l->names[at] & ~DONE);
+		enum type type = (enum type)(l->names[at] & ~(DONE | BEEN));
 
 		if (strcmp(l->names + at + 1, name))
 			continue;
 		mark_done(l, at);
 		now.flags[type] = flags;
+		if (l->names[at] & BEEN)
+			return;
+		l->names[at] |= BEEN;
 		if (++l->opened[type] == 2 && !now.learned[type]) {
+			uint32_t first = type == DIRECTORIES ? 2 * FIRST_WINDOW : FIRST_WINDOW;
+
 			l->next = at;			/* go on from where the program is */
-			now.learned[type] = now.ages;
-			now.window[type] = now.window[type] < FIRST_WINDOW ? FIRST_WINDOW : now.window[type];
+			now.window[type] = now.window[type] < first ? first : now.window[type];
 		}
+		if (!now.learned[type] && !asks && l->opened[type] >= 2 && (type == DIRECTORIES || goes_through(type)))
+			now.learned[type] = now.ages;
 		return;
 	}
 }
@@ -694,26 +801,51 @@ static int open_now(struct rc_location at, const struct way *known, int flags, v
 	return result;
 }
 
+/* A directory's name may have slashes at its end. */
+static const char *without_slashes(const char *path, char *plain, size_t size)
+{
+	size_t length = strlen(path), kept = length;
+
+	while (kept > 1 && path[kept - 1] == '/')
+		kept--;
+	if (kept == length || kept >= size)
+		return path;
+	memcpy(plain, path, kept);
+	plain[kept] = '\0';
+	return plain;
+}
+
 int rc_walk_open(struct rc_location at, int flags, unsigned mode, uint64_t resolve, void *room, size_t room_size,
 		 struct rc_opened *opened)
 {
+	struct rc_location named = at;
 	struct listing *l;
 	struct slot *slot = NULL;
+	char plain[PATH + NAME_MAX + 1];
 	const char *name;
-	uint64_t parent = 0;
+	struct way way;
+	uint32_t serial = 0;
 	bool got = false, ready = true;
 
 	opened->age_ms = 0;
 	flags &= ~O_CLOEXEC;
 	if (flags & (O_ACCMODE | O_PATH | O_CREAT | O_TRUNC | O_APPEND) || resolve || !*at.path || !prepare())
 		return rc_call_open(at, flags, mode, resolve, room, room_size, opened);
+	if (flags & O_DIRECTORY) {		/* which never blocks */
+		named.path = without_slashes(at.path, plain, sizeof plain);
+		flags &= ~O_NONBLOCK;
+	}
 	if (lock()) {
-		tidy();
-		l = parent_of(at, &name);
+		now.used_ms = now_ms();
+		if (now.used_ms - now.tidied_ms >= 100)
+			tidy(false);
+		l = parent_of(named, &name);
+		slot = l ? find_slot(l->handle, name, flags) : NULL;
+		if (!slot && flags & O_DIRECTORY && way_of(named, &way))
+			slot = slot_of(&way, flags);
+		serial = slot ? slot->serial : 0;
 		if (l) {
-			parent = l->handle;
-			slot = find_slot(parent, name, flags);
-			note_name(l, name, flags);
+			note_name(l, name, flags, false);
 			ready = ask_ahead(l);
 		}
 		unlock();
@@ -721,10 +853,8 @@ int rc_walk_open(struct rc_location at, int flags, unsigned mode, uint64_t resol
 	if (!ready)
 		take_line();
 	if (slot && wait_for(slot) && lock()) {
-		struct way way;
-
-		got = hand_out(slot, parent, name, flags, room, room_size, opened);
-		if (got && opened->kind == RC_KIND_DIRECTORY && way_of(at, &way))
+		got = hand_out(slot, serial, room, room_size, opened);
+		if (got && opened->kind == RC_KIND_DIRECTORY && way_of(named, &way))
 			note_opened(opened->handle, &way);
 		unlock();
 	}
@@ -747,20 +877,27 @@ int rc_walk_open(struct rc_location at, int flags, unsigned mode, uint64_t resol
 
 /* ------------------------------------------------------------------------------------------------ attributes */
 
-/* Where the directory part of a path is written down: its record, a new one where there is none. */
-static struct asked *asked_in(const struct way *way)
+/* Where questions about the names in a directory are written down; NULL: nowhere yet. */
+static struct asked *find_asked(const struct way *way)
 {
-	struct asked *a;
-
 	for (int i = 0; i < ASKED_IN; i++) {
-		a = &walk->asked[i];
-		if (a->way.from == way->from && a->way.length == way->length && !memcmp(a->way.path, way->path, way->length) &&
-		    (a->questions || a->asked_ms))
+		struct asked *a = &walk->asked[i];
+
+		if (same_way(&a->way, way) && (a->questions || a->asked_ms))
 			return a;
 	}
+	return NULL;
+}
+
+static struct asked *asked_in(const struct way *way)
+{
+	struct asked *a = find_asked(way);
+
+	if (a)
+		return a;
 	a = &walk->asked[now.next_asked++ % ASKED_IN];
-	if (a->asked_ms && a->answered < QUESTIONS)
-		now.asks_for_all = false;
+	if (a->asked_ms && a->answered < QUESTIONS && now.trust)
+		now.trust--;
 	*a = (struct asked){ .way = *way };
 	return a;
 }
@@ -769,10 +906,12 @@ static struct slot *listed_slot(const struct way *way)
 {
 	struct listing *l = listing_at(way->from, way->path, way->length);
 
-	for (int i = 0; l && i < SLOTS; i++)
-		if (walk->slots[i].state == LISTED && walk->slots[i].opened.handle == l->handle &&
-		    !too_old(&walk->slots[i]))
-			return &walk->slots[i];
+	for (int i = 0; l && i < SLOTS; i++) {
+		struct slot *slot = &walk->slots[i];
+
+		if ((slot->state == LISTED || slot->state == THERE) && slot->opened.handle == l->handle && !too_old(slot))
+			return slot;
+	}
 	return NULL;
 }
 
@@ -810,56 +949,212 @@ static int find_in(const struct slot *slot, const char *name, bool follow, unsig
 	return exact && searchable && entries.end && !entries.rest.failed ? -ENOENT : -EAGAIN;
 }
 
+/* A way as the server takes it. */
+static struct rc_location location_of(const struct way *way, char path[PATH + 1])
+{
+	memcpy(path, way->length ? way->path : ".", way->length ? way->length : 1);
+	path[way->length ? way->length : 1] = '\0';
+	return (struct rc_location){ way->from, path };
+}
+
+enum { LISTING_FLAGS = O_RDONLY | O_DIRECTORY };		/* as opendir's */
+
 /* Asks for the listing of a directory, and for nothing else: its handle is closed again. */
-static void list(const struct way *way)
+static int list(const struct way *way)
 {
 	void *room = rc_sys_map(ROOM);
 	char path[PATH + 1];
 	struct rc_opened opened;
+	int result;
 
 	if (!room)
-		return;
-	memcpy(path, way->length ? way->path : ".", way->length ? way->length : 1);
-	path[way->length ? way->length : 1] = '\0';
-	if (open_now((struct rc_location){ way->from, path }, way, O_RDONLY | O_DIRECTORY, room, ROOM, &opened) == 0)
+		return -ENOMEM;
+	result = open_now(location_of(way, path), way, LISTING_FLAGS, room, ROOM, &opened);
+	if (!result)
 		rc_call_close(opened.handle);
 	RC_SYS(SYS_munmap, room, ROOM, 0, 0, 0, 0);
+	return result;
+}
+
+/* A program asks about names in a directory: its siblings may be next.  False: there is no line for them. */
+static bool note_listing(const struct way *way)
+{
+	char path[PATH + 1];
+	const char *name;
+	struct listing *parent = way->length ? parent_of(location_of(way, path), &name) : NULL;
+
+	if (parent)
+		note_name(parent, name, LISTING_FLAGS, true);
+	return !parent || ask_ahead(parent);
+}
+
+/* The directory part of a path and the name in it; false: nothing that listings could answer. */
+static bool split(struct rc_location at, struct way *way, const char **name)
+{
+	const char *slash = strrchr(at.path, '/');
+
+	*name = slash ? slash + 1 : at.path;
+	way->from = at.directory;
+	way->length = slash ? (uint32_t)(slash - at.path) : 0;
+	if (!**name || !strcmp(*name, ".") || !strcmp(*name, "..") || strlen(*name) > NAME_MAX || way->length >= PATH ||
+	    (!way->length && (slash || !at.directory)))
+		return false;
+	memcpy(way->path, at.path, way->length);
+	return true;
+}
+
+/* The same of a way itself. */
+static bool split_way(const struct way *way, struct way *above, char path[PATH + 1], const char **name)
+{
+	return way->length && split(location_of(way, path), above, name);
+}
+
+/* Whether a listing says that a directory of the path isn't there. */
+static bool is_missing_above(const struct way *way, uint32_t *asked_ms)
+{
+	struct way above = *way, below;
+	char path[PATH + 1];
+	const char *name;
+	struct slot *slot = NULL;
+	struct rc_stat stat;
+
+	while (!slot) {
+		below = above;
+		if (!split_way(&below, &above, path, &name))
+			return false;
+		slot = listed_slot(&above);
+	}
+	*asked_ms = (uint32_t)slot->asked_ms;
+	return find_in(slot, name, false, 0, &stat) == -ENOENT;
+}
+
+/* Whether so many names of a directory have been asked about that its listing is worth asking for; then it's noted that it is. */
+static bool wants_listing(struct asked *a)
+{
+	if (++a->questions < (now.trust ? 1 : QUESTIONS) || (a->asked_ms && a->answered < QUESTIONS))
+		return false;
+	a->asked_ms = now_ms();
+	a->answered = 0;
+	return true;
+}
+
+/* What the listing of a directory says of a name, where there is one. */
+static int ask_listing(const struct way *way, const char *name, bool follow, unsigned mask, struct rc_stat *stat,
+		       uint32_t *asked_ms, bool *ready)
+{
+	struct slot *slot = listed_slot(way);
+	struct asked *a;
+	int result;
+
+	if (!slot)
+		return is_missing_above(way, asked_ms) ? -ENOENT : -EAGAIN;
+	result = find_in(slot, name, follow, mask, stat);
+	*asked_ms = (uint32_t)slot->asked_ms;
+	if (slot->state == THERE && !slot->used) {
+		struct listing *parent = listing_of(slot->parent);
+
+		note_use(slot);
+		*ready = !parent || ask_ahead(parent);
+	}
+	if (result != -EAGAIN && (a = find_asked(way)) && ++a->answered == QUESTIONS && now.trust < MOST_TRUST)
+		now.trust++;
+	return result;
 }
 
 int rc_walk_stat(struct rc_location at, bool follow, unsigned mask, struct rc_stat *stat, uint32_t *asked_ms)
 {
-	const char *slash = strrchr(at.path, '/'), *name = slash ? slash + 1 : at.path;
-	struct way way = { .from = at.directory, .length = slash ? (uint32_t)(slash - at.path) : 0 };
+	const char *name;
+	struct way way;
 	int result = -EAGAIN;
-	bool wanted;
+	bool again = true;
 
-	if (!*name || !strcmp(name, ".") || !strcmp(name, "..") || way.length >= PATH || (!way.length && (slash || !at.directory)) ||
-	    strlen(name) > NAME_MAX || !prepare())
+	if (!split(at, &way, &name) || !prepare())
 		return -EAGAIN;
-	memcpy(way.path, at.path, way.length);
-	for (int attempt = 0; attempt < 2 && result == -EAGAIN && lock(); attempt++) {
-		struct slot *slot = listed_slot(&way);
-		struct asked *a = asked_in(&way);
+	for (int attempt = 0; again && attempt < 3 && result == -EAGAIN && lock(); attempt++) {
+		bool ready = true, wanted = false;
+		struct slot *coming = NULL;
 
-		wanted = false;
-		if (slot) {
-			result = find_in(slot, name, follow, mask, stat);
-			*asked_ms = (uint32_t)slot->asked_ms;
+		result = ask_listing(&way, name, follow, mask, stat, asked_ms, &ready);
+		if (result == -EAGAIN && !listed_slot(&way)) {
+			coming = slot_of(&way, ANY);
+			wanted = !coming && !attempt && wants_listing(asked_in(&way));
+			ready = !wanted || note_listing(&way);
 		}
-		if (result != -EAGAIN)
-			now.asks_for_all |= ++a->answered >= QUESTIONS;
-		else if (!slot && !attempt && ++a->questions >= (now.asks_for_all ? 1 : QUESTIONS) &&
-			 (!a->asked_ms || a->answered >= QUESTIONS)) {
-			wanted = true;
-			a->asked_ms = now_ms();
-			a->answered = 0;
-		}
+		again = wanted || coming;
+		*asked_ms = again ? rc_cache_now() : *asked_ms;
 		unlock();
-		if (!wanted)
-			break;
-		list(&way);
+		if (!ready)
+			take_line();
+		if (coming)
+			wait_for(coming);
+		else if (wanted)
+			result = list(&way);
+		if (result != -ENOENT && result != -ENOTDIR && again)
+			result = -EAGAIN;		/* now the listing knows, or the server is asked */
 	}
 	if (result != -EAGAIN)
 		rc_count(RC_COUNT_FROM_LISTING, 1);
 	return result;
+}
+
+int rc_walk_missing(struct rc_location at, uint32_t *asked_ms)
+{
+	const char *name;
+	struct way way;
+	struct rc_stat stat;
+	int result = -EAGAIN;
+
+	if (!split(at, &way, &name) || !prepare())
+		return 0;
+	for (int attempt = 0; attempt < 2 && result == -EAGAIN && lock(); attempt++) {
+		struct slot *coming;
+		bool ready = true;
+
+		result = ask_listing(&way, name, false, 0, &stat, asked_ms, &ready);
+		coming = result == -EAGAIN ? slot_of(&way, ANY) : NULL;
+		unlock();
+		if (!ready)
+			take_line();
+		if (!coming || !wait_for(coming))
+			break;
+	}
+	if (result == -ENOENT)
+		rc_count(RC_COUNT_FROM_LISTING, 1);
+	return result == -ENOENT ? result : 0;
+}
+
+/* Asks for the listing of a directory, and doesn't wait for it.  False: there is no line for that. */
+static bool list_ahead(const struct way *way)
+{
+	struct rc_writer w = { .at = walk->frames, .end = walk->frames + sizeof walk->frames };
+	struct slot *slot = now.line ? free_slot() : NULL;
+	char path[PATH + 1];
+
+	if (!slot)
+		return now.line;
+	slot->type = DIRECTORIES;
+	slot->parent = 0;
+	slot->flags = LISTING_FLAGS;
+	slot->way = *way;
+	slot->name[0] = '\0';
+	put_open(&w, slot, &(struct way){ .from = way->from }, location_of(way, path).path);
+	send_requests(&w);
+	return true;
+}
+
+void rc_walk_missed(struct rc_location at)
+{
+	const char *name;
+	struct way way;
+	bool wanted = true, ready = false;
+
+	if (!split(at, &way, &name) || !prepare())
+		return;
+	for (int attempt = 0; attempt < 2 && wanted && !ready && lock(); attempt++) {
+		wanted = !listed_slot(&way) && !slot_of(&way, ANY) && (attempt || wants_listing(asked_in(&way)));
+		ready = !wanted || list_ahead(&way);
+		unlock();
+		if (!ready)
+			take_line();
+	}
 }

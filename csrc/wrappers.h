@@ -179,14 +179,14 @@ FD(int, lockf, (int fd, int command, off_t length), (fd, command, length), fd,
    rc_remote_lockf(d, fd, command, length))
 /* posix_fadvise returns its error. */
 FD(int, posix_fadvise, (int fd, off_t offset, off_t length, int advice), (fd, offset, length, advice), fd,
-   -rc_remote_advise(d, offset, length, advice))
+   -rc_description_advise(d, offset, length, advice))
 FD(ssize_t, readahead, (int fd, off64_t offset, size_t count), (fd, offset, count), fd,
-   rc_remote_advise(d, offset, (int64_t)count, POSIX_FADV_WILLNEED))
+   rc_description_readahead(d, offset, (int64_t)count))
 #ifdef __GLIBC__
 FD(int, lockf64, (int fd, int command, off64_t length), (fd, command, length), fd,
    rc_remote_lockf(d, fd, command, length))
 FD(int, posix_fadvise64, (int fd, off64_t offset, off64_t length, int advice), (fd, offset, length, advice), fd,
-   -rc_remote_advise(d, offset, length, advice))
+   -rc_description_advise(d, offset, length, advice))
 #endif
 
 /* --------------------------------------------- writes to a descriptor, which was opened for reading: as Linux */

@@ -60,6 +60,16 @@ def test_pointers_that_lead_nowhere_of_static_programs(same: Same, build: Build,
 
 
 @pytest.mark.parametrize("tier", TIERS)
+def test_copies_into_what_takes_no_more_and_advice(same: Same, build: Build, tmp_path: Path, tier: str) -> None:
+    same(f"{build('copies', 'gcc')} {{box}} {tmp_path}", tier)
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "i686-linux-gnu-gcc"])
+def test_copies_and_advice_of_static_programs(same: Same, build: Build, tmp_path: Path, compiler: str) -> None:
+    same(f"{build('copies', compiler, '-static')} {{box}} {tmp_path}", "supervisor")
+
+
+@pytest.mark.parametrize("tier", TIERS)
 def test_executing(same: Same, build: Build, tier: str) -> None:
     same(f"{build('executes', 'gcc')} {{box}}", tier)
 

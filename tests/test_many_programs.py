@@ -199,8 +199,32 @@ strings $B/data/program | md5sum; objcopy -O binary $B/data/program o && md5sum 
 c++filt < $B/data/words; elfedit --version | head -1; gdb -batch -nx -ex 'info line main' -ex 'list main' $B/data/program 2>&1; gdb -batch -nx -ex 'disassemble main' $B/data/program 2>&1; ranlib -t /dev/null; od -N4 -c $B/data/program""",
     "attributes": r"""
 getfacl $B/data/words $B/odd/sticky; getfacl -t $B/data/words; getfattr -d $B/data/words; getfattr -d -m - $B/data/words $B/data/capable; getfattr -n user.colour --only-values $B/data/words; getfattr -R -d $T; getfattr -h -d $B/odd/to-file; getfattr -n user.none $B/data/words
-getfacl -R $B/odd | md5sum; getfacl -n $B/odd/to-file; getfacl $B/odd/missing; lsattr -d $B/odd 2>&1 | wc -l; ls -l $B/data/words; getcap -n $B/data/capable; python3 -c "import os; print(sorted(os.listxattr('$B/data/words')), os.getxattr('$B/data/words', 'user.binary'), os.stat('$B/times/at0').st_mtime_ns)"
+getfacl -R $B/odd | md5sum; getfacl -n $B/odd/to-file; getfacl $B/odd/missing; ls -l $B/data/words; getcap -n $B/data/capable; python3 -c "import os; print(sorted(os.listxattr('$B/data/words')), os.getxattr('$B/data/words', 'user.binary'), os.stat('$B/times/at0').st_mtime_ns)"
 mkdir $B/odd/sticky; echo x 2>/dev/null > $B/data/words/x; echo $?""",
+    "ioctls": r"""
+cat > i.py <<'E'
+import errno, fcntl, os, sys, termios
+requests = dict(FIONREAD=termios.FIONREAD, FIGETBSZ=2, GETFLAGS=0x80086601, GETVERSION=0x80087601, FSGETXATTR=0x801C581F,
+                TCGETS=termios.TCGETS, FIONBIO=termios.FIONBIO,
+                FIOCLEX=termios.FIOCLEX, FIONCLEX=termios.FIONCLEX, unknown=0x12345)
+for name in ("data/words", "odd", "odd/fifo"):
+    fd = os.open(sys.argv[1] + "/" + name, os.O_RDONLY | os.O_NONBLOCK)
+    if name == "data/words":
+        os.read(fd, 7)
+    for request, number in requests.items():
+        value = bytearray(32)
+        try:
+            print(name, request, fcntl.ioctl(fd, number, value), value.hex(), os.get_inheritable(fd),
+                  fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK)
+        except OSError as error:
+            print(name, request, errno.errorcode[error.errno])
+E
+python3 i.py $B; lsattr -d $B/odd | cut -d' ' -f1; lsattr $B/code | cut -d' ' -f1""",
+    "links of proc": r"""
+cd $B/code; readlink /proc/self/cwd /proc/$$/cwd | sed "s#$B#B#"; ls -d /proc/self/cwd/; ls /proc/self/cwd/ /proc/$$/cwd/include | grep -v proc; exec 4< $B/code 5< $B/data/words
+readlink /proc/self/fd/4 /proc/$$/fd/5 /proc/thread-self/fd/5 | sed "s#$B#B#"; cat /proc/self/fd/4/main.c /dev/fd/4/include/sub/../one.h; ls /dev/fd/4/ /proc/self/cwd/../odd
+stat -c '%F %s' /proc/self/fd/5 /dev/fd/4/../data/words; stat -L -c '%F %s' /proc/self/fd/5 /proc/$$/fd/4/; md5sum < /dev/fd/5; cat /proc/$$/fd/5
+cat /proc/self/fd/5/x /proc/self/fd/77/x; readlink /proc/self/fd/77; test -d /proc/self/fd/4; echo $?; test -d /proc/self/fd/5; echo $?; realpath /proc/self/fd/5 /proc/self/cwd/main.c | sed "s#$B#B#"; cd /; readlink /proc/self/cwd; pwd""",
     "repository": r"""
 cd $B/repository; git log --stat; git status; git status --porcelain --ignored; git diff; git diff HEAD~1; git grep -n include; git fsck --full; git ls-files -s; git show HEAD:main.c; git blame -s main.c; git count-objects -v; git branch -a; git rev-list --all --objects; git cat-file -p HEAD
 cd /; git -C $B/repository rev-parse --show-toplevel HEAD --git-dir; git -C $B/repository archive HEAD | tar t; git --git-dir=$B/repository/.git log --oneline -p | md5sum; git -C $B/repository describe --always; cd $L; git clone -q $B/repository cl && ls cl; git clone -q --no-hardlinks file://$B/repository c2; ls c2; git -C $B/repository/include/sub log --oneline -- . ; git -C $B/odd status; git -C $B/repository verify-pack -s .git/objects/pack/*.idx; git bundle verify $B/data/words; git -C $B/repository shortlog -s HEAD""",

@@ -112,7 +112,7 @@ python3 -c 'import os; a = os.open("{box}/bin", 0); b = os.memfd_create("x"); pr
 flock -s {box}/text echo locked; python3 -c 'import fcntl, os; f = os.open("{box}/text", 0); fcntl.lockf(f,
     fcntl.LOCK_SH); print("shared"); fcntl.lockf(f, fcntl.LOCK_EX)' 2>&1 | tail -1
 python3 -c 'import os, time; f = os.open("{box}/bin", 0); r, w = os.pipe(); p = os.fork();
-    p or os.sendfile(w, f, 0, 3000000); os.close(w); time.sleep(0.5); os.kill(p, 9); os.waitpid(p, 0);
+    p or (os.sendfile(w, f, 0, 3000000), time.sleep(9)); os.close(w); time.sleep(0.5); os.kill(p, 9); os.waitpid(p, 0);
     print(sum(map(len, iter(lambda: os.read(r, 65536), b""))))'
 python3 -c 'import os; f = os.open("{box}/bin", 0); os.splice(f, os.memfd_create("x"), 9)' 2>&1 | tail -1
 """)

@@ -20,6 +20,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
     box = tmp_path_factory.mktemp("round-trips")
     (box / "small").write_bytes(bytes(range(256)) * 256)
     (box / "empty").write_bytes(b"")
+    (box / "medium").write_bytes(bytes(700_000))
     (box / "big").write_bytes(bytes(24 * 2**20))
     (box / "link").symlink_to("small")
     (box / "many").mkdir()
@@ -99,10 +100,22 @@ def test_seeks_duplicates_flags_and_close_are_free(relay: CountingRelay, box: Pa
 
 
 def test_a_long_read_is_asked_for_in_large_pieces(relay: CountingRelay, box: Path) -> None:
-    """6,144 reads of 4 KiB are some requests of 512 KiB, and no byte is asked for that isn't read."""
+    """6,144 reads of 4 KiB are some requests of 1 MiB, and no byte is asked for that isn't read."""
     loop = "f = os.open('/box/big', os.O_RDONLY)\nwhile os.read(f, 4096): pass"
     counts = count(relay, box, loop)
-    assert counts["OPEN"] == 1 and counts["PREAD"] <= 24 * 2 + 6
+    assert counts["OPEN"] == 1 and counts["PREAD"] <= 24 + 4
+
+
+def test_who_begins_with_a_large_read_is_read_ahead_for_at_once(relay: CountingRelay, box: Path) -> None:
+    """Of 24 MiB, and of some hundred KiB, whose rest is one request; that the file ends there is known from OPEN."""
+    loop = "f = os.open('/box/{}', os.O_RDONLY)\nwhile os.read(f, 131072): pass"
+    assert count(relay, box, loop.format("medium")) == {"OPEN": 1, "PREAD": 1}
+    counts = count(relay, box, loop.format("big"))
+    assert counts["OPEN"] == 1 and counts["PREAD"] <= 24 + 1
+
+
+def test_a_file_read_whole_is_two_round_trips(relay: CountingRelay, box: Path) -> None:
+    assert count(relay, box, "assert len(open('/box/medium', 'rb').read()) == 700_000") == {"OPEN": 1, "PREAD": 1}
 
 
 def test_random_reads_are_not_read_ahead(relay: CountingRelay, box: Path) -> None:

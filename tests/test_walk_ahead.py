@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -120,6 +121,29 @@ for _ in range(2000):
     _, spent = cost(servers["fast"].address, walked, tier, ["python3", "-S", "-c", program], "--local", "/")
     assert spent.received <= 2000 * 4096 * 1.05, spent
     assert spent.wasted <= 2000 * 4096 // 20, spent
+
+
+def test_a_large_file_read_in_large_pieces_waits_for_its_open_alone(
+    servers: Dict[str, Server], tiers: Dict[str, str], walked: Path, tier: str
+) -> None:
+    if tiers[tier]:
+        pytest.skip(f"no {tier} tier here: {tiers[tier]}")
+    out, spent = cost(servers["fast"].address, walked, tier, ["cat", "/box/big"])
+    assert out == (walked / "big").read_bytes()
+    assert spent.round_trips <= 2 and spent.ahead <= 17 and not spent.wasted, spent
+
+
+def test_who_reads_only_the_beginnings_of_files_soon_gets_no_more(servers: Dict[str, Server], walked: Path) -> None:
+    program = """
+import os
+for _ in range(20):
+    f = os.open('/box/big', os.O_RDONLY)
+    assert len(os.read(f, 131072)) == 131072
+    os.close(f)
+"""
+    _, spent = cost(servers["fast"].address, walked, "preload", ["python3", "-S", "-c", program], "--local", "/")
+    assert spent.ahead <= 8, spent
+    assert spent.received <= 20 * 131072 + 8 * 2**20, spent
 
 
 @pytest.mark.parametrize(
@@ -259,3 +283,94 @@ def test_asking_about_the_names_of_a_directory_one_by_one_becomes_one_question(
     out, spent = cost(servers["fast"].address, walked, tier, [*program, "/box"], "--local", "/")
     assert out == plain.stdout
     assert spent.round_trips <= 40, spent
+
+
+GIT = "git init -q . && git add -A && git -c user.name=a -c user.email=a@b commit -qm one && git status"
+
+
+@pytest.mark.parametrize("files, most", [(100, 64), (2000, 100)])
+def test_git_status_waits_for_hardly_any_directory_and_for_no_file(
+    servers: Dict[str, Server], tiers: Dict[str, str], tmp_path: Path, tier: str, files: int, most: int
+) -> None:
+    """lstat of every file of the index in the order of their names, by threads; then every directory is listed."""
+    if tiers[tier]:
+        pytest.skip(f"no {tier} tier here: {tiers[tier]}")
+    if not shutil.which("git"):
+        pytest.skip("not installed: git")
+    directories = files // 50 if files > 500 else files // 10
+    for i in range(files):
+        path = tmp_path / f"d{i * directories // files}" / f"f{i}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"{i}\n")
+        os.utime(path, (time.time() - 3600,) * 2)
+    subprocess.run(["sh", "-c", GIT], cwd=tmp_path, check=True)
+    (tmp_path / "d0" / "untracked").touch()
+    program = ["git", "-c", "safe.directory=*", "--no-optional-locks", "-C", "{box}", "status", "--porcelain"]
+    plain = shell(" ".join(program), tmp_path)
+    out, spent = cost(servers["fast"].address, tmp_path, tier, [w.replace("{box}", "/box") for w in program])
+    assert out == plain.stdout == b"?? d0/untracked\n"
+    assert spent.round_trips <= most, spent
+
+
+PROBE = """
+import os, sys
+found = 0
+for name in range(100):
+    for d in range(8):
+        for path in (f'{sys.argv[1]}/tree/d{d}/{name}.h', f'{sys.argv[1]}/tree/d{d}/sub/{name}.h'):
+            try:
+                os.close(os.open(path, os.O_RDONLY))
+                found += 1
+            except FileNotFoundError:
+                pass
+    found += os.path.exists(f'{sys.argv[1]}/tree/d3/f{name}') and os.access(f'{sys.argv[1]}/tree/d3/f{name}', os.R_OK)
+print(found)
+"""
+
+
+def test_names_that_are_probed_in_vain_are_answered_by_listings(
+    servers: Dict[str, Server], tiers: Dict[str, str], walked: Path, tier: str
+) -> None:
+    """As a compiler looks for its headers: 1,600 names that aren't there, half of them in directories that aren't."""
+    if tiers[tier]:
+        pytest.skip(f"no {tier} tier here: {tiers[tier]}")
+    program = ["python3", "-S", "-c", PROBE]
+    plain = subprocess.run([*program, str(walked)], capture_output=True, timeout=60)
+    out, spent = cost(servers["fast"].address, walked, tier, [*program, "/box"], "--local", "/")
+    assert out == plain.stdout == b"10\n"
+    assert spent.round_trips <= 60, spent
+
+
+APPEARS = """
+import os, time
+def probe(name):
+    try:
+        os.close(os.open('/box/d/' + name, os.O_RDONLY))
+        return True
+    except FileNotFoundError:
+        return False
+assert not any(probe(f'missing{i}') for i in range(20))
+print('probed', flush=True)
+input()
+print(probe('missing3'), probe('new'), os.path.exists('/box/d/newer'))
+"""
+
+
+def test_what_appears_after_a_listing_is_found_when_that_is_too_old(
+    servers: Dict[str, Server], tiers: Dict[str, str], tmp_path: Path, tier: str
+) -> None:
+    if tiers[tier]:
+        pytest.skip(f"no {tier} tier here: {tiers[tier]}")
+    (tmp_path / "d").mkdir()
+    process = subprocess.Popen(
+        command(servers["fast"].address, tmp_path, tier, "--local", "/") + ["python3", "-S", "-c", APPEARS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout and process.stdout.readline() == "probed\n"
+    for name in ("missing3", "new", "newer"):
+        (tmp_path / "d" / name).touch()
+    time.sleep(1.2)
+    out, _ = process.communicate("\n", timeout=30)
+    assert out == "True True True\n"

@@ -27,6 +27,18 @@ static void check(const struct rc_routes *routes, const char *base, const char *
 	}
 }
 
+/* fd -1: no such name. */
+static void expect_name(const char *path, int pid, int fd, const char *rest)
+{
+	struct rc_proc_name name = { .rest = "" };
+	bool is = rc_route_proc_name(path, &name);
+
+	if (is != (fd != -1) || (is && (name.pid != pid || name.fd != fd || strcmp(name.rest, rest)))) {
+		printf("%s: %d, %d, %d, %s\n", path, is, name.pid, name.fd, name.rest);
+		failures++;
+	}
+}
+
 static struct rc_routes parsed(const char *local, const char *remote)
 {
 	struct rc_routes routes;
@@ -83,9 +95,20 @@ int main(void)
 	expect("leaves and comes back", rc_route_leaves(&box, "/box", "../box/b"), 1);
 	expect("may lead away", rc_route_may_lead_away(&box, "logs/x"), 1);
 	expect("can't lead away", rc_route_may_lead_away(&box, "other/x"), 0);
-	expect("descriptor", rc_route_descriptor("/proc/self/fd/7", 1), 7);
-	expect("stdin", rc_route_descriptor("/dev/stdin", 1), 0);
-	expect("another's descriptor", rc_route_descriptor("/proc/12/fd/7", 13), -1);
+	expect_name("/proc/self/fd/7", 0, 7, "");
+	expect_name("/proc/thread-self/fd/7/", 0, 7, ".");
+	expect_name("//proc/./12/fd/7//x/../y", 12, 7, "x/../y");
+	expect_name("/proc/12/task/13/cwd/x", 12, RC_PROC_CWD, "x");
+	expect_name("/dev/stdin", 0, 0, "");
+	expect_name("/dev/fd/255", 0, 255, "");
+	expect_name("/dev/fd/x", 0, -1, "");
+	expect_name("/dev/fd", 0, -1, "");
+	expect_name("/dev/stdinx", 0, -1, "");
+	expect_name("/proc/self/fdinfo/7", 0, -1, "");
+	expect_name("/proc/0/fd/7", 0, -1, "");
+	expect_name("/proc/self", 0, -1, "");
+	expect_name("/proc", 0, -1, "");
+	expect_name("/", 0, -1, "");
 	expect("itself by number", rc_route_own_process(&box, "/proc/12/stat", 12), 1);
 	expect("another process", rc_route_own_process(&box, "/proc/12/stat", 1), 0);
 	expect("no process", rc_route_own_process(&box, "/proc/self", -1), 0);

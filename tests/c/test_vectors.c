@@ -183,7 +183,7 @@ static char *text(struct rc_reader *r)
 /* Reads a request's fields, makes the call, and writes again what the reply said.  False: calls.c has no such call. */
 static bool play(unsigned operation, struct rc_reader *r)
 {
-	static uint8_t buffer[1 << 21];
+	static _Alignas(uint64_t) uint8_t buffer[1 << 21];
 	struct iovec into = { buffer, sizeof buffer };
 	struct rc_location at = { 0 };
 	uint64_t handle, directory;
@@ -362,8 +362,12 @@ static bool play(unsigned operation, struct rc_reader *r)
 		return true;
 	case RC_OP_IOCTL:
 		handle = rc_get_u64(r);
-		n = rc_call_ioctl(handle, (unsigned long)value_here(ioctls, COUNT(ioctls), rc_get_u32(r)), buffer, 256);
-		put_blob(buffer, n > 0 ? (size_t)n : 0);
+		n = rc_call_ioctl(handle, (unsigned long)value_here(ioctls, COUNT(ioctls), rc_get_u32(r)), buffer);
+		put(n > 0 ? (uint64_t)n : 0, 4);
+		if (n == 8)
+			put(*(uint64_t *)buffer, 8);
+		else for (ssize_t word = 0; word < n / 4; word++)
+			put(((uint32_t *)buffer)[word], 4);
 		return true;
 	case RC_OP_ADVISE:
 		handle = rc_get_u64(r);

@@ -17,11 +17,11 @@
 #include <unistd.h>
 
 static int known, directory, out;
-static char text_path[512], directory_path[512], missing_path[512], buffer[8192];
+static char text_path[512], directory_path[512], missing_path[512], program_path[512], buffer[8192];
 static char *edge;			/* what follows can't be read or written */
 
-/* Arguments: k the file, d the directory, o a local file; K, D, M paths of those and of nothing; b a buffer, n its size;
- * v iovec, h open_how; numbers. */
+/* Arguments: k the file, d the directory, o a local file; K, D, M paths of those and of nothing, P and L of a program that is
+ * there or local; b a buffer, n its size; v iovec, h open_how; a a list of strings, e one of which can't be read; numbers. */
 #define TEXT(x) TEXT_OF(x)
 #define TEXT_OF(x) #x
 #define CALL(name, arguments) { #name, TEXT(__NR_##name), arguments },
@@ -31,19 +31,24 @@ static const struct {
 	CALL(open, "K0") CALL(open, "M0") CALL(openat, "dK0") CALL(openat2, "dKhs") CALL(stat, "Kb") CALL(lstat, "Kb")
 	CALL(stat, "Mb") CALL(newfstatat, "dKb0") CALL(newfstatat, "0Db0") CALL(stat64, "Kb") CALL(lstat64, "Db")
 	CALL(fstatat64, "dKb0") CALL(statx, "dK01b") CALL(access, "K0") CALL(access, "M0") CALL(faccessat, "dK0")
-	CALL(faccessat2, "dK00") CALL(readlink, "Kbn") CALL(getxattr, "Kxbn") CALL(lgetxattr, "Kxbn")
+	CALL(faccessat2, "dK00") CALL(readlink, "Kbn") CALL(readlinkat, "dKbn") CALL(getxattr, "Kxbn") CALL(lgetxattr, "Kxbn")
 	CALL(fgetxattr, "kxbn") CALL(listxattr, "Kbn") CALL(llistxattr, "Kbn") CALL(flistxattr, "kbn")
 	CALL(chdir, "D") CALL(read, "kbn") CALL(readv, "kv1") CALL(pread64, "kbn0") CALL(preadv, "kv10")
 	CALL(preadv2, "kv1000") CALL(fstat, "kb") CALL(fstat, "db") CALL(fstat64, "kb") CALL(fstatfs, "kb")
 	CALL(getdents64, "dbn") CALL(sendfile, "okb1") CALL(splice, "kbob10") CALL(inotify_add_watch, "oM1")
 	CALL(getcwd, "bn") CALL(poll, "b20") CALL(write, "obn") CALL(write, "kbn")
+	CALL(execve, "Laa") CALL(execve, "Lae") CALL(execve, "Paa") CALL(execve, "Pae") CALL(execve, "Pea")
+	CALL(execveat, "dPaa0") CALL(execveat, "dPae0")
 };
 
 static long good(char letter)
 {
 	static struct { void *base; size_t length; } vector = { buffer, 100 };
 	static uint64_t how[3];
+	static char *list[] = { "A=b", "LD_BIND_NOW=1", NULL };
+	static char *unreadable[] = { "A=b", NULL, NULL };
 
+	unreadable[1] = edge - 3;
 	switch (letter) {
 	case 'k': return known;
 	case 'd': return directory;
@@ -51,6 +56,10 @@ static long good(char letter)
 	case 'K': return (long)text_path;
 	case 'D': return (long)directory_path;
 	case 'M': return (long)missing_path;
+	case 'P': return (long)program_path;
+	case 'L': return (long)"/bin/true";
+	case 'a': return (long)list;
+	case 'e': return (long)unreadable;
 	case 'x': return (long)"user.none";
 	case 'n': return 100;
 	case 's': return sizeof how;
@@ -91,6 +100,7 @@ int main(int argc, char **argv)
 	snprintf(text_path, sizeof text_path, "%s/one", argv[1]);
 	snprintf(directory_path, sizeof directory_path, "%s/sub", argv[1]);
 	snprintf(missing_path, sizeof missing_path, "%s/nowhere/x", argv[1]);
+	snprintf(program_path, sizeof program_path, "%s/true", argv[1]);
 	known = open(text_path, O_RDONLY);
 	directory = open(directory_path, O_RDONLY | O_DIRECTORY);
 	out = memfd_create("out", 0);
@@ -102,7 +112,7 @@ int main(int argc, char **argv)
 			char name[32];
 			long a[6] = { 0 };
 
-			if (!strchr("KDMbvxh", calls[i].arguments[j]))
+			if (!strchr("KDMPabvxh", calls[i].arguments[j]))
 				continue;
 			memset(edge - 4096, '/', 4096);
 			for (int k = 0; calls[i].arguments[k]; k++)
