@@ -328,7 +328,7 @@ static void ask(uint32_t which)
 	case 20: rc_call_extents(1, 0, 1 << 20, extents, 8); break;
 	case 21: rc_call_status(&status); break;
 	case 22: rc_call_lock(1, 0, &lock); break;
-	case 23: rc_call_ioctl(1, FIONREAD, buffer, 4); break;
+	case 23: rc_call_ioctl(1, FIONREAD, buffer); break;
 	case 24: rc_call_watch_remove(1, 1); break;
 	case 25: read_ahead(&part); break;
 	case 26:
