@@ -53,8 +53,10 @@ def fuzz(build: str, tier: str, programs: int, seed: int) -> Iterator[str]:
             for done in range(0, programs, BATCH):
                 most = min(BATCH, programs - done)
                 words = [program, str(seed + done), str(most), "/box/wild", "/box/innocent", local]
-                yield run([*command(server.address, box, tier), *map(str, words)], elsewhere, seed + done)
-            assert not os.listdir(elsewhere), "what is relative to a remote directory was done in a local one"
+                said = run([*command(server.address, box, tier), *map(str, words)], elsewhere, seed + done)
+                strays = os.listdir(elsewhere)
+                assert not strays, f"seed {seed + done}: {strays} of a remote directory were made in a local one"
+                yield said
             with Client(server.address) as client:
                 until = time.monotonic() + 90  # what a killed client held is kept for a while
                 while client.call(protocol.STATUS).all_handles:

@@ -5,9 +5,12 @@
  *
  *   fuzz_reply FRAMES [SEED] < vectors/messages.hex
  */
+#include <dirent.h>
 #include <errno.h>
-#include <stdbool.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +23,9 @@
 #include "calls.h"
 #include "config.h"
 #include "protocol.h"
+#include "stream.h"
 #include "transport.h"
+#include "walk_ahead.h"
 #include "wire.h"
 
 enum { MOST = 64, LONGEST = 8192, OPERATIONS = 256 };
@@ -31,6 +36,7 @@ static struct golden {
 } golden[OPERATIONS];
 static int listener;
 static _Atomic long mutated;
+static _Atomic bool walking;	/* through a tree: little comes of it where most of it is broken */
 static uint64_t seed = 88172645463325252ull;
 static _Thread_local uint64_t state = 88172645463325252ull;
 
@@ -90,30 +96,6 @@ static void mutate(uint8_t *bytes, size_t *length)
 	}
 }
 
-/* What the client has sent and we haven't looked at: HELLO and a request come together. */
-static struct {
-	uint8_t bytes[4096];
-	size_t at, end;
-} sent;
-
-static bool take(int fd, uint8_t *to, size_t count)
-{
-	while (sent.end - sent.at < count) {
-		ssize_t got;
-
-		memmove(sent.bytes, sent.bytes + sent.at, sent.end - sent.at);
-		sent.end -= sent.at;
-		sent.at = 0;
-		got = read(fd, sent.bytes + sent.end, sizeof sent.bytes - sent.end);
-		if (got <= 0)
-			return false;
-		sent.end += (size_t)got;
-	}
-	memcpy(to, sent.bytes + sent.at, count);
-	sent.at += count;
-	return true;
-}
-
 static bool say(int fd, struct rc_header *header, uint8_t *payload, size_t length, bool spoil)
 {
 	uint8_t head[RC_HEADER_SIZE];
@@ -136,58 +118,112 @@ static bool say(int fd, struct rc_header *header, uint8_t *payload, size_t lengt
 	       header->length == length;	/* else the connection ends, or the client would wait for the rest */
 }
 
-/* OPEN's reply with what a directory's brings: READDIR's. */
+/* OPEN's reply with what a directory's brings: READDIR's, as it is, or of enough names to be opened ahead. */
 static size_t with_listing(uint8_t *reply)
 {
 	const struct golden *entries = &golden[RC_OP_READDIR];
-	struct rc_writer w = { reply + RC_OPEN_REPLY_SIZE, reply + LONGEST, false };
+	struct rc_writer kind = { reply + RC_OPEN_REPLY_kind, reply + RC_OPEN_REPLY_SIZE, false };
+	struct rc_writer w = { reply + RC_OPEN_REPLY_SIZE, reply + LONGEST, false }, length = w;
 
-	rc_put_blob(&w, entries->bytes + RC_HEADER_SIZE, entries->length - RC_HEADER_SIZE);
+	rc_put_u32(&kind, RC_KIND_DIRECTORY);
+	if (chance(2)) {
+		rc_put_blob(&w, entries->bytes + RC_HEADER_SIZE, entries->length - RC_HEADER_SIZE);
+		return (size_t)(w.at - reply);
+	}
+	rc_put_u32(&w, 0);
+	rc_put_u32(&w, chance(2));		/* the end */
+	for (char name = 'a'; name < 'a' + 12; name++) {
+		rc_put_u64(&w, 100);
+		rc_put_u64(&w, (uint64_t)name);
+		rc_put_u32(&w, chance(2) ? DT_REG : DT_DIR);
+		rc_put_u32(&w, 0);
+		rc_put_blob(&w, &name, 1);
+		rc_put_blob(&w, NULL, 0);
+	}
+	rc_put_u32(&length, (uint32_t)(w.at - length.at) - 4);
 	return (size_t)(w.at - reply);
 }
 
-/* Answers one connection until it's given up. */
-static void serve(int fd)
+/* The client's connections, of which it has one for each call that is under way and one to read ahead on. */
+static struct connection_from {
+	int fd;
+	size_t length;			/* of what has come and isn't a whole request yet */
+	uint8_t bytes[8192];
+} connections[MOST];
+static int connected;
+
+/* Answers a request; false: the connection has come to its end. */
+static bool answer(int fd, struct rc_header header)
 {
-	uint8_t request[1024], reply[LONGEST], head[RC_HEADER_SIZE];
+	static uint8_t reply[LONGEST];
+	struct golden *g = &golden[header.operation % OPERATIONS];
+	size_t length = g->length ? g->length - RC_HEADER_SIZE : 0;
+	bool first = header.operation == RC_OP_HELLO, spoil = first ? !chance(50) : walking ? !chance(16) : chance(16);
+	struct rc_writer handle = { reply, reply + 8, false };
 
-	sent.at = sent.end = 0;
-	while (take(fd, head, sizeof head)) {
-		struct rc_reader r = { head, head + sizeof head, false };
-		struct rc_header header = rc_get_header(&r);
-		struct golden *g = &golden[header.operation % OPERATIONS];
-		size_t length = g->length ? g->length - RC_HEADER_SIZE : 0;
-		bool first = header.operation == RC_OP_HELLO, spoil = first ? !chance(50) : chance(16);
-
-		if (header.length > sizeof request || !take(fd, request, header.length))
-			break;
-		if (header.flags & RC_FRAME_ONE_WAY)
-			continue;
-		if (length)
-			memcpy(reply, g->bytes + RC_HEADER_SIZE, length);
-		if (header.operation == RC_OP_OPEN && chance(2))
-			length = with_listing(reply);
-		if (spoil) {
-			mutate(reply, &length);
-			mutated++;
-		}
-		if (!say(fd, &header, reply, length, spoil && !first))
-			break;
-		if (!first && !chance(12))	/* more than one answer may be left in a connection that was thought sound */
-			break;
+	if (header.flags & RC_FRAME_ONE_WAY)
+		return true;
+	if (length)
+		memcpy(reply, g->bytes + RC_HEADER_SIZE, length);
+	if (header.operation == RC_OP_OPEN) {
+		length = chance(2) ? with_listing(reply) : length;
+		rc_put_u64(&handle, 2 + chance(1000));
 	}
+	if (spoil) {
+		mutate(reply, &length);
+		mutated++;
+	}
+	if (!say(fd, &header, reply, length, spoil && !first))
+		return false;
+	return first || walking || chance(12);	/* more than one answer may be left in a connection that was thought sound */
 }
 
-/* The client has one connection at a time, so one thread does: starting one costs the sanitizers more than all the rest. */
+/* Takes what has come, and answers it. */
+static bool serve(struct connection_from *c)
+{
+	ssize_t got = read(c->fd, c->bytes + c->length, sizeof c->bytes - c->length);
+	size_t at = 0;
+
+	if (got <= 0)
+		return false;
+	c->length += (size_t)got;
+	while (c->length - at >= RC_HEADER_SIZE) {
+		struct rc_reader r = { c->bytes + at, c->bytes + c->length, false };
+		struct rc_header header = rc_get_header(&r);
+
+		if (header.length > sizeof c->bytes - RC_HEADER_SIZE)
+			return false;
+		if (c->length - at - RC_HEADER_SIZE < header.length)
+			break;
+		at += RC_HEADER_SIZE + header.length;
+		if (!answer(c->fd, header))
+			return false;
+	}
+	c->length -= at;
+	memmove(c->bytes, c->bytes + at, c->length);
+	return true;
+}
+
+/* One thread for all connections: starting one for each costs the sanitizers more than all the rest. */
 static void *server(void *unused)
 {
 	state = seed ^ 0x9e3779b97f4a7c15ull;
 	for (;;) {
-		int fd = accept(listener, NULL, NULL);
+		struct pollfd set[MOST + 1] = { { .fd = connected < MOST ? listener : -1, .events = POLLIN } };
 
-		if (fd >= 0) {
-			serve(fd);
-			close(fd);
+		for (int i = 0; i < connected; i++)
+			set[1 + i] = (struct pollfd){ .fd = connections[i].fd, .events = POLLIN };
+		if (poll(set, 1 + (nfds_t)connected, -1) < 0)
+			continue;
+		for (int i = connected - 1; i >= 0; i--)
+			if (set[1 + i].revents && !serve(&connections[i])) {
+				close(connections[i].fd);
+				connections[i] = connections[--connected];
+			}
+		if (set[0].revents) {
+			connections[connected].fd = accept(listener, NULL, NULL);
+			connections[connected].length = 0;
+			connected += connections[connected].fd >= 0;
 		}
 	}
 	return unused;
@@ -199,6 +235,50 @@ static void read_entries(struct rc_entries *entries)
 
 	while (rc_next_entry(entries, &entry))
 		state ^= entry.ino + entry.name_length + (entry.name_length ? (uint8_t)entry.name[0] : 0);
+}
+
+/* A file in sequence: the replies that were asked for ahead are stream.c's to parse. */
+static void read_ahead(const struct iovec *part)
+{
+	struct rc_sequence sequence = { 0 };
+	int64_t offset = 0;
+	ssize_t got;
+
+	rc_stream_expect(&sequence, 0);
+	do {
+		got = rc_stream_read(&sequence, 1, part, 1, offset, chance(2) ? -1 : (int64_t)chance(9000));
+		offset += got;
+	} while (got > 0 && offset < 10000);
+	rc_stream_end(&sequence);
+}
+
+/* A tree: what is opened ahead is walk_ahead.c's to parse. */
+static void walk(uint8_t *room, size_t size, struct rc_location at, int flags, int depth)
+{
+	struct rc_opened opened;
+	struct rc_entries entries;
+	struct rc_entry entry;
+	struct {
+		char name[8];
+		int flags;
+	} found[12];
+	uint32_t age_ms;
+	size_t length;
+	int count = 0;
+
+	if (rc_walk_open(at, flags, 0, 0, room, size, &opened))
+		return;
+	length = rc_walk_listing(opened.handle, room, size, &age_ms);
+	if (!length || rc_call_take_entries(room, length, &entries))
+		return;
+	while (count < 12 && rc_next_entry(&entries, &entry))
+		if (entry.name_length && entry.name_length < sizeof found[0].name) {
+			memset(&found[count], 0, sizeof found[0]);
+			memcpy(found[count].name, entry.name, entry.name_length);
+			found[count++].flags = entry.type == DT_DIR ? O_DIRECTORY : 0;
+		}
+	for (int i = 0; depth && i < count; i++)
+		walk(room, size, (struct rc_location){ opened.handle, found[i].name }, found[i].flags, depth - 1);
 }
 
 static void ask(uint32_t which)
@@ -248,8 +328,14 @@ static void ask(uint32_t which)
 	case 20: rc_call_extents(1, 0, 1 << 20, extents, 8); break;
 	case 21: rc_call_status(&status); break;
 	case 22: rc_call_lock(1, 0, &lock); break;
-	case 23: rc_call_ioctl(1, FIONREAD, buffer, 4); break;
+	case 23: rc_call_ioctl(1, FIONREAD, buffer); break;
 	case 24: rc_call_watch_remove(1, 1); break;
+	case 25: read_ahead(&part); break;
+	case 26:
+		walking = true;
+		walk(room, sizeof room, (struct rc_location){ 1, "name" }, O_DIRECTORY, 2);
+		walking = false;
+		break;
 	default: rc_call_ping(buffer, chance(5000)); break;
 	}
 }
@@ -276,7 +362,7 @@ int main(int argc, char **argv)
 	if (rc_transport_prepare())
 		return 1;
 	while (mutated < frames)
-		ask(chance(26));
+		ask(chance(28));
 	unlink(at.sun_path);
 	printf("%ld mutated replies taken\n", mutated);
 	fflush(stdout);
