@@ -206,17 +206,28 @@ static void remove_control(void)
 	rmdir(control_directory);
 }
 
+/* Inside another run /tmp may be a server's; /dev isn't. */
+static bool make_control_directory(void)
+{
+	const char *const places[] = { getenv("XDG_RUNTIME_DIR"), "/tmp", "/dev/shm" };
+
+	for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+		if (!places[i] || strlen(places[i]) > 30)
+			continue;
+		snprintf(control_directory, sizeof control_directory, "%s/remotec-XXXXXX", places[i]);
+		if (mkdtemp(control_directory))
+			return true;
+	}
+	return false;
+}
+
 /* The socket that processes of the tree tell of descriptors that others may hold; only our user can reach it. */
 static int open_control(void)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
-	const char *runtime = getenv("XDG_RUNTIME_DIR");
 	int s = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	if (!runtime || strlen(runtime) > 30 || access(runtime, W_OK))
-		runtime = "/tmp";
-	snprintf(control_directory, sizeof control_directory, "%s/remotec-XXXXXX", runtime);
-	if (s < 0 || !mkdtemp(control_directory))
+	if (s < 0 || !make_control_directory())
 		fail("%s: %s", control_directory, strerror(errno));
 	snprintf(control_path, sizeof control_path, "%s/control", control_directory);
 	snprintf(stats_path, sizeof stats_path, "%s/stats", control_directory);

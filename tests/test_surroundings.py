@@ -8,6 +8,7 @@ import pty
 import re
 import select
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -80,6 +81,18 @@ def test_one_run_inside_another(
     said = b"remotec: no supervisor tier here: going on with the preload tier alone\n"
     expected = plain._replace(stderr=b"" if "preload" in (outer, inner) else said)
     assert nested == expected, difference(expected, nested)
+
+
+@pytest.mark.parametrize("outer", TIERS)
+def test_one_run_inside_another_without_rules(servers: Dict[str, Server], tiers: Dict[str, str], outer: str) -> None:
+    """The outer one's /tmp is the server's, and can't hold what the inner one needs."""
+    if tiers[outer]:
+        pytest.skip(tiers[outer])
+    before = set(os.listdir("/dev/shm"))
+    run = [sys.executable, "-m", "remotec", "run", "-s", servers["fast"].address, "--tier"]
+    done = subprocess.run([*run, outer, "--", *run, "preload", "--", "cat", "/etc/passwd"], capture_output=True)
+    assert (done.returncode, done.stderr, done.stdout) == (0, b"", Path("/etc/passwd").read_bytes())
+    assert not [name for name in set(os.listdir("/dev/shm")) - before if name.startswith("remotec-")]
 
 
 class Terminal:
