@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -13,6 +14,20 @@
 #include "transport.h"
 
 enum { FIRST_PAUSE_MS = 1, LONGEST_PAUSE_MS = 20 };
+
+/* Whether what interrupted us is to begin the call again: every handler that the program has says so.  Which of them ran can't be
+ * known of a wait that has an end. */
+static bool begins_again(void)
+{
+	struct sigaction action;
+	int saved = errno, again = 0, over = 0;
+
+	for (int number = 1; number < _NSIG; number++)
+		if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN)
+			++*(action.sa_flags & SA_RESTART ? &again : &over);
+	errno = saved;
+	return again && !over;
+}
 
 /* A lock that another has is asked for again and again: whoever waits can be interrupted at any time, and the server keeps nothing
  * for it meanwhile. */
@@ -27,7 +42,7 @@ static int ask(struct rc_description *d, uint32_t command, bool wait, struct rc_
 		if (result != -EAGAIN || !wait)
 			return result;
 		*lock = asked;
-		if (rc_sys_poll(NULL, 0, pause_ms) == -EINTR || (rc_wait_over && rc_wait_over()))
+		if ((rc_sys_poll(NULL, 0, pause_ms) == -EINTR && !begins_again()) || (rc_wait_over && rc_wait_over()))
 			return -EINTR;
 		if (pause_ms < LONGEST_PAUSE_MS)
 			pause_ms *= 2;

@@ -60,7 +60,8 @@ static bool interrupted(void)
 		return true;
 	if (current->steady)
 		return false;
-	return !rc_target_signals(current, &pending, &blocked) || pending & ~blocked;
+	current->interrupted = !rc_target_signals(current, &pending, &blocked) || pending & ~blocked;
+	return current->interrupted;
 }
 
 /* ------------------------------------------------------------------------------------------------- answers */
@@ -125,7 +126,11 @@ static int64_t handle(struct rc_notice *notice)
 		a[i] = from >= 0 && from < 6 ? (int64_t)data->args[from]
 		     : from == RC_CWD ? AT_FDCWD : from & 0xfffffff;
 	}
-	result = notice->call->handler(notice, a);
+	/* SIGCONT takes back a SIGSTOP that has not been seen: nothing has come then, and the kernel would know of no interrupt. */
+	do {
+		notice->interrupted = false;
+		result = notice->call->handler(notice, a);
+	} while ((result == -EINTR || result == RC_INTERRUPTED) && notice->interrupted && !interrupted());
 	/* What was asked of the server in vain, because a signal came: the kernel knows whether to start the call again. */
 	if (result == -EINTR && interrupted())
 		result = -RESTART;

@@ -25,6 +25,8 @@
 struct rc_notice;
 /* A handler's answer: the call's result, -errno, or one of these: the kernel is to go on with it; it has been answered. */
 enum { RC_LET = INT32_MIN, RC_ANSWERED };
+/* The kernel's ERESTARTNOHAND: EINTR where a handler runs, the call anew where none does. */
+enum { RC_INTERRUPTED = -514 };
 typedef int64_t rc_handler(struct rc_notice *notice, const int64_t *a);
 
 enum rc_test { RC_TEST_LET, RC_TEST_ASK, RC_TEST_MAP, RC_TEST_FCNTL, RC_TEST_NOT };
@@ -74,6 +76,7 @@ struct rc_notice {
 	int listener;
 	void *memory;			/* of this thread, RC_NOTICE_MEMORY bytes */
 	bool slow;			/* another thread has taken over the receiving */
+	bool interrupted;		/* a signal was seen to come */
 	bool steady;			/* the call can't be interrupted, but by the caller's death */
 	int signal;			/* the caller's, with the answer; 0 */
 	bool remote;			/* a path or descriptor of the call's is */

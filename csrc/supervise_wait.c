@@ -28,8 +28,7 @@
 
 /* ---------------------------------------------------------------------------------------------------- time */
 
-/* The kernel's ERESTARTNOHAND: EINTR where a handler runs, the call anew where none does. */
-enum { INTERRUPTED = -514, MOST = 2048, NS = 1000000000 };
+enum { MOST = 2048, NS = 1000000000 };
 enum { FOREVER_S = INT32_MAX };		/* what can be counted in nanoseconds */
 
 /* A struct timespec or timeval of the caller's: 1 where it gives one, 0 where not, -errno. */
@@ -88,7 +87,7 @@ static int poll_local(struct pollfd *set, nfds_t count, const struct timespec *t
 		if (ready > 0 || left <= 0)
 			return ready < 0 ? 0 : ready;
 		if (rc_wait_over())
-			return INTERRUPTED;
+			return RC_INTERRUPTED;
 	}
 }
 

@@ -60,6 +60,17 @@ def test_pointers_that_lead_nowhere_of_static_programs(same: Same, build: Build,
 
 
 @pytest.mark.parametrize("tier", TIERS)
+def test_calls_that_wait_are_interrupted_or_begun_again(same: Same, build: Build, tier: str) -> None:
+    program = build("interrupts", "gcc")
+    same(f"touch {{srv}}/lock; mkfifo {{srv}}/waiting; {program} {{box}} {{srv}}; rm {{srv}}/waiting", tier)
+
+
+def test_calls_of_static_programs_that_wait(same: Same, build: Build) -> None:
+    program = build("interrupts", "i686-linux-gnu-gcc", "-static")
+    same(f"touch {{srv}}/lock; mkfifo {{srv}}/waiting; {program} {{box}} {{srv}}; rm {{srv}}/waiting", "supervisor")
+
+
+@pytest.mark.parametrize("tier", TIERS)
 def test_copies_into_what_takes_no_more_and_advice(same: Same, build: Build, tmp_path: Path, tier: str) -> None:
     same(f"{build('copies', 'gcc')} {{box}} {tmp_path}", tier)
 
