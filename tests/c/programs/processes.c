@@ -230,6 +230,50 @@ static void threads(void)
 	show("threads and forks: wrong", wrong[0]);
 }
 
+static void *hammer_a_little(void *result)
+{
+	for (int i = 0; i < 40; i++) {
+		int fd = open(file, O_RDONLY);
+		struct stat st;
+		char text[8];
+
+		if (fd < 0 || fstat(fd, &st) || pread(fd, text, 4, st.st_size - 4) != 4 || memcmp(text, "000\n", 4) || close(fd))
+			++*(int *)result;
+	}
+	return NULL;
+}
+
+/* 64 threads and, meanwhile, 64 processes, while another waits for what never comes. */
+static void crowd(void)
+{
+	enum { MANY = 64 };
+	pthread_t ids[MANY];
+	pid_t children[MANY], waiting;
+	int wrong[MANY] = { 0 }, all = 0, status;
+	char fifo[4096];
+
+	snprintf(fifo, sizeof fifo, "%.*sfifo", (int)(strrchr(file, '/') + 1 - file), file);
+	waiting = fork();
+	if (!waiting)
+		_exit(open(fifo, O_RDONLY) >= 0);
+	for (int i = 0; i < MANY; i++)
+		pthread_create(&ids[i], NULL, hammer_a_little, &wrong[i]);
+	for (int i = 0; i < MANY; i++)
+		if (!(children[i] = fork())) {
+			int mine = 0;
+
+			hammer_a_little(&mine);
+			_exit(mine != 0);
+		}
+	for (int i = 0; i < MANY; i++) {
+		pthread_join(ids[i], NULL);
+		all += wrong[i] + (wait_for(children[i]) != 0);
+	}
+	show("a crowd: wrong", all);
+	kill(waiting, SIGKILL);
+	show("it waited", waitpid(waiting, &status, 0) == waiting && WIFSIGNALED(status));
+}
+
 static void ranges(void)
 {
 	int a = open(file, O_RDONLY), b = dup(a), c = fcntl(a, F_DUPFD, b + 1);
@@ -260,6 +304,7 @@ int main(int argc, char **argv)
 	passed();
 	signals();
 	threads();
+	crowd();
 	ranges();
 	return 0;
 }
