@@ -1,24 +1,25 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 # SPDX-License-Identifier: MIT
-"""The hot path: receiving, decoding frames, PREAD and FSTAT, sending; without the GIL or a Python object a request.
+"""The hot path: receiving, decoding frames, reading files and walking trees, sending; without the GIL.
 
-A `Link` owns one client's socket.  What isn't hot, or would block (data that isn't in the page cache), goes to the same
-session.Connection and operations that the pure server uses.
+A `Link` owns one client's socket.  What isn't hot, is odd in any way, or would block (data that isn't in the page
+cache, paths that aren't in memory or lead to a slow mount) goes to the same session.Connection and operations that the
+pure server uses: nothing is done here that they wouldn't answer with the same bytes.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, ENOENT, ENOMEM, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memmove
+from libc.string cimport memchr, memcpy, memmove
 
 import errno as errno_names
 import logging
 import os
 
-from . import protocol
-from .mounts import SLOW
-from .operations import fail
+from . import operations, protocol
+from .mounts import SLOW as SLOW_MOUNT, Mounts
+from .operations import Handle, fail
 from .session import Connection
 
 from .wire cimport *
@@ -32,154 +33,74 @@ cdef extern from "<sys/socket.h>" nogil:
 
 cdef extern from "<unistd.h>" nogil:
     int c_close "close"(int fd)
+    ssize_t readlinkat(int dirfd, const char *path, char *to, size_t size)
+
+cdef extern from "<poll.h>" nogil:
+    enum: POLLPRI
+    struct pollfd:
+        int fd
+        short events
+    int c_poll "poll"(pollfd *polled, unsigned long count, int timeout_ms)
 
 cdef extern from "<sys/sendfile.h>" nogil:
     ssize_t sendfile(int to, int file, int64_t *offset, size_t count)
 
-cdef extern from *:
-    """
-    #include <errno.h>
-    #include <fcntl.h>
-    #include <stdint.h>
-    #include <string.h>
-    #include <sys/stat.h>
-    #include <sys/syscall.h>
-    #include <sys/uio.h>
-    #include <unistd.h>
-    #ifndef RWF_NOWAIT
-    #define RWF_NOWAIT 8
-    #endif
-    #ifndef SYS_cachestat
-    #define SYS_cachestat 451
-    #endif
-
-    static inline uint16_t get16(const uint8_t *at) { return (uint16_t)(at[0] << 8 | at[1]); }
-    static inline uint32_t get32(const uint8_t *at)
-    { return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3]; }
-    static inline uint64_t get64(const uint8_t *at) { return (uint64_t)get32(at) << 32 | get32(at + 4); }
-    static inline uint8_t *put16(uint8_t *at, uint16_t v) { at[0] = v >> 8; at[1] = (uint8_t)v; return at + 2; }
-    static inline uint8_t *put32(uint8_t *at, uint32_t v) { return put16(put16(at, v >> 16), (uint16_t)v); }
-    static inline uint8_t *put64(uint8_t *at, uint64_t v) { return put32(put32(at, v >> 32), (uint32_t)v); }
-    static inline uint8_t *put_time(uint8_t *at, int64_t sec, uint32_t nsec)
-    { return put32(put64(at, (uint64_t)sec), nsec); }
-
-    struct rc_range { uint64_t offset, length; };
-    struct rc_cached { uint64_t cached, dirty, writeback, evicted, recently_evicted; };
-
-    static inline int is_cached(int fd, uint64_t offset, uint64_t length)
-    {
-        struct rc_range range = { offset, length };
-        struct rc_cached found;
-        uint64_t pages = ((offset + length + 4095) >> 12) - (offset >> 12);
-
-        if (syscall(SYS_cachestat, fd, &range, &found, 0))
-            return 0;
-        return found.cached + 1 >= pages;  /* pages may be larger than 4096 */
-    }
-
-    /* What is in the page cache of the wanted range; EAGAIN where some isn't and reading would wait for a disk. */
-    static inline ssize_t read_cached(int fd, void *to, size_t count, int64_t offset)
-    {
-        struct iovec part = { to, count };
-        struct stat st;
-        ssize_t got = preadv2(fd, &part, 1, offset, RWF_NOWAIT);
-
-        if (got < 0 && errno == EOPNOTSUPP) {  /* tmpfs, and others */
-            if (fstat(fd, &st))
-                return -1;
-            if (offset < st.st_size && !is_cached(fd, offset, count < (uint64_t)(st.st_size - offset)
-                                                              ? count : (uint64_t)(st.st_size - offset))) {
-                errno = EAGAIN;
-                return -1;
-            }
-            return pread(fd, to, count, offset);
-        }
-        if (got >= 0 && (size_t)got < count) {  /* the end of the file, or of what is cached */
-            if (fstat(fd, &st))
-                return -1;
-            if (offset + got < st.st_size) {
-                errno = EAGAIN;
-                return -1;
-            }
-        }
-        return got;
-    }
-
-    #ifndef SYS_openat2
-    #define SYS_openat2 437
-    #endif
-
-    /* The mount where a path leads, or -errno: without waiting for any file system. */
-    static inline int64_t mount_of(int dirfd, const char *path, int flags, uint64_t resolve)
-    {
-        struct { uint64_t flags, mode, resolve; } how = { (unsigned)flags | O_PATH | O_CLOEXEC, 0, resolve | 0x20 };
-        struct statx st;
-        uint64_t mount;
-        int fd = (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how), failed;
-
-        if (fd < 0)
-            return -errno;
-        failed = statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0x1000, &st) ? errno : 0;
-        close(fd);
-        memcpy(&mount, (uint8_t *)&st + 0x90, 8);
-        return failed ? -failed : (int64_t)mount;
-    }
-
-    static inline int64_t size_of(int fd)
-    {
-        struct stat st;
-        return fstat(fd, &st) ? -1 : (int64_t)st.st_size;
-    }
-
-    /* A Stat layout; its end, or NULL with errno. */
-    static inline uint8_t *put_stat(uint8_t *at, int fd, uint32_t mask)
-    {
-        struct statx st;
-
-        memset(&st, 0, sizeof st);
-        if (statx(fd, "", AT_EMPTY_PATH, mask, &st))
-            return NULL;
-        at = put32(put32(at, st.stx_mask), st.stx_blksize);
-        at = put64(put64(at, st.stx_attributes), st.stx_attributes_mask);
-        at = put32(put32(put32(put32(at, st.stx_nlink), st.stx_uid), st.stx_gid), st.stx_mode);
-        at = put64(put64(put64(at, st.stx_ino), st.stx_size), st.stx_blocks);
-        at = put_time(at, st.stx_atime.tv_sec, st.stx_atime.tv_nsec);
-        at = put_time(at, st.stx_btime.tv_sec, st.stx_btime.tv_nsec);
-        at = put_time(at, st.stx_ctime.tv_sec, st.stx_ctime.tv_nsec);
-        at = put_time(at, st.stx_mtime.tv_sec, st.stx_mtime.tv_nsec);
-        at = put32(put32(put32(put32(at, st.stx_rdev_major), st.stx_rdev_minor), st.stx_dev_major), st.stx_dev_minor);
-        {
-            uint64_t mnt_id, subvol;
-            uint32_t mem, offset;
-            /* fields that older headers lack, at the kernel's own offsets */
-            memcpy(&mnt_id, (uint8_t *)&st + 0x90, 8);
-            memcpy(&mem, (uint8_t *)&st + 0x98, 4);
-            memcpy(&offset, (uint8_t *)&st + 0x9c, 4);
-            memcpy(&subvol, (uint8_t *)&st + 0xa0, 8);
-            at = put64(put32(put32(put64(at, mnt_id), mem), offset), subvol);
-        }
-        return at;
-    }
-    """
-    uint16_t get16(const uint8_t *at) nogil
-    uint32_t get32(const uint8_t *at) nogil
-    uint64_t get64(const uint8_t *at) nogil
-    uint8_t *put16(uint8_t *at, uint16_t value) nogil
-    uint8_t *put32(uint8_t *at, uint32_t value) nogil
-    uint8_t *put64(uint8_t *at, uint64_t value) nogil
-    uint8_t *put_stat(uint8_t *at, int fd, uint32_t mask) nogil
-    ssize_t read_cached(int fd, void *to, size_t count, int64_t offset) nogil
-    int is_cached(int fd, uint64_t offset, uint64_t length) nogil
-    int64_t size_of(int fd) nogil
-    int64_t mount_of(int dirfd, const char *path, int flags, uint64_t resolve) nogil
+cdef extern from "served.h" nogil:
+    enum: WIRE_ENOENT
+    enum: WIRE_O_NONBLOCK, WIRE_O_NOFOLLOW, WIRE_O_NOATIME, WIRE_O_NOCTTY, WIRE_RESOLVE_IN_ROOT
+    enum: AT_FDCWD, AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, AT_NO_AUTOMOUNT, AT_STATX_FORCE_SYNC, AT_STATX_DONT_SYNC
+    enum: O_NONBLOCK, O_NOFOLLOW, O_NOATIME, O_NOCTTY
+    enum: DIRENT_BYTES, LONGEST_PLACE
+    uint16_t get16(const uint8_t *at)
+    uint32_t get32(const uint8_t *at)
+    uint64_t get64(const uint8_t *at)
+    uint8_t *put16(uint8_t *at, uint16_t value)
+    uint8_t *put32(uint8_t *at, uint32_t value)
+    uint8_t *put64(uint8_t *at, uint64_t value)
+    uint8_t *put_bytes(uint8_t *at, const void *bytes, uint32_t count)
+    uint8_t *put_stat(uint8_t *at, int dirfd, const char *path, int flags, uint32_t mask)
+    uint8_t *put_entries(uint8_t *to, int fd, int64_t offset, uint32_t most, uint32_t mask, size_t room,
+                         uint8_t *buffer)
+    ssize_t read_cached(int fd, void *to, size_t count, int64_t offset)
+    int is_cached(int fd, uint64_t offset, uint64_t length)
+    int64_t size_of(int fd)
+    int open_resolved(const place *at, int flags)
+    int look_at(place *at, int nofollow)
+    ssize_t path_below(int root, int fd, char *to, size_t size)
+    bint S_ISREG(uint32_t mode)
+    int set_blocking(int fd)
 
 
 def look(int dirfd, bytes path, int flags, uint64_t resolve):
     """operations.look."""
-    cdef int64_t mount = mount_of(dirfd, path, flags, resolve)
-    if mount < 0:
-        raise fail(-mount)
-    return mount
+    cdef place at
+    cdef int fd
+    at.dirfd, at.path, at.resolve = dirfd, path, resolve
+    fd = look_at(&at, flags & O_NOFOLLOW)
+    if fd < 0:
+        raise fail(-fd)
+    c_close(fd)
+    return at.mount
+
+
+def entries(int fd, int64_t offset, uint32_t most, uint32_t mask, size_t room):
+    """operations.entries; any thread may call it."""
+    cdef uint8_t *buffer = <uint8_t *>malloc(DIRENT_BYTES)
+    cdef uint8_t *reply = <uint8_t *>malloc(RC_READDIR_REPLY_SIZE + room + DIRENT_BYTES + RC_DIRECTORY_ENTRY_SIZE + 8
+                                            + RC_STAT_SIZE)
+    cdef uint8_t *end = NULL
+    cdef int failed = ENOMEM
+    try:
+        if buffer and reply:
+            with nogil:
+                end = put_entries(reply, fd, offset, most, mask, room, buffer)
+                failed = errno
+        if not end:
+            raise fail(failed)
+        return PyBytes_FromStringAndSize(<char *>reply, end - reply)
+    finally:
+        free(buffer)
+        free(reply)
 
 
 cdef enum:
@@ -188,6 +109,7 @@ cdef enum:
     SENDFILE_FROM = 32 * 1024  # bench/bench_read.py: below this a copy is cheaper than sendfile's set-up
     FLUSH_FROM = 64 * 1024
     LONGEST_HELLO = 8192       # session.py's
+    LONGEST_LINK = 4096        # bytes that a symbolic link may hold
     MOST_SPINS = 48            # polls of the socket before going back to the loop, while they pay
 
 # What `process` and `receive` ended with.
@@ -198,12 +120,75 @@ cdef enum:
     GONE = -1     # close it
 
 
-cdef inline uint8_t *put_header(uint8_t *at, uint32_t length, uint16_t operation, uint32_t request_id) noexcept nogil:
+cdef inline uint8_t *put_header(
+    uint8_t *at, uint32_t length, uint16_t operation, uint32_t request_id, uint16_t error=0
+) noexcept nogil:
     at = put32(at, length)
     at = put16(at, operation)
-    at = put16(at, 0)
+    at = put16(at, error)
     at = put32(at, request_id)
     return put32(at, 0)
+
+
+# What C may do with a handle; the rest Python judges.
+cdef enum:
+    QUICK = 1     # ask it: its mount answers at once
+    READABLE = 2  # PREAD
+
+
+cdef int SLOW = SLOW_MOUNT
+cdef uint32_t ALL_STAT = operations.ALL_STAT
+cdef bint can_look = operations.CAN_LOOK
+
+
+cdef class Speeds:
+    """mounts.Mounts where C finds them, for the loop only."""
+
+    def __cinit__(self):
+        self.mounts = Mounts()
+        self.fd = self.mounts.fileno()
+        self.take()
+
+    def __dealloc__(self):
+        free(self.known)
+
+    def close(self):
+        self.mounts.close()
+
+    cdef int take(self) except -1:
+        speeds = self.mounts.speeds
+        cdef void *room = realloc(self.known, max(1, len(speeds)) * sizeof(Speed))
+        if not room:
+            raise MemoryError
+        self.known = <Speed *>room
+        self.count = 0
+        for mount, speed in speeds.items():
+            self.known[self.count] = Speed(mount, speed)
+            self.count += 1
+        return 0
+
+    cdef void again(self) noexcept with gil:
+        self.count = 0
+        try:
+            self.mounts.read()
+            self.take()
+        except (OSError, MemoryError):
+            pass  # nothing is known to be quick
+
+    cdef void refresh(self) noexcept nogil:
+        """Before questions: the mount table may have changed."""
+        cdef pollfd table
+        table.fd, table.events = self.fd, POLLPRI
+        if c_poll(&table, 1, 0) > 0:
+            self.again()
+
+    cdef int speed(self, uint64_t mount) noexcept nogil:
+        """mounts.MEMORY, DISK or SLOW; what isn't known is slow."""
+        cdef size_t i
+        for i in range(self.count):
+            if self.known[i].mount == mount:
+                return self.known[i].speed
+        return SLOW
 
 
 cdef class HandleTable:
@@ -218,7 +203,7 @@ cdef class HandleTable:
     def __dealloc__(self):
         free(self.fds)
         free(self.generations)
-        free(self.readable)
+        free(self.uses)
 
     cdef int grow(self) except -1:
         cdef Py_ssize_t capacity = max(16, self.capacity * 2), i
@@ -228,15 +213,15 @@ cdef class HandleTable:
         cdef void *generations = realloc(self.generations, capacity * sizeof(uint32_t))
         if generations:
             self.generations = <uint32_t *>generations
-        cdef void *readable = realloc(self.readable, capacity)
-        if readable:
-            self.readable = <uint8_t *>readable
-        if not fds or not generations or not readable:
+        cdef void *uses = realloc(self.uses, capacity)
+        if uses:
+            self.uses = <uint8_t *>uses
+        if not fds or not generations or not uses:
             raise MemoryError
         for i in range(self.capacity, capacity):
             self.fds[i] = -1
             self.generations[i] = 0
-            self.readable[i] = 0
+            self.uses[i] = 0
         self.capacity = capacity
         return 0
 
@@ -257,7 +242,11 @@ cdef class HandleTable:
             self.handles.append(None)
         self.handles[slot] = handle
         self.fds[slot] = handle.fd
-        self.readable[slot] = handle.kind == RC_KIND_POSITIONED and handle.flags & 3 != 1 and handle.speed != SLOW
+        self.uses[slot] = 0
+        if handle.speed != SLOW_MOUNT:
+            self.uses[slot] = QUICK
+            if handle.kind == RC_KIND_POSITIONED and handle.flags & 3 != 1:
+                self.uses[slot] |= READABLE
         return slot | (<uint64_t>self.generations[slot] << 32)
 
     def get(self, number):
@@ -270,7 +259,7 @@ cdef class HandleTable:
         handle = self.get(number)
         cdef uint32_t slot = number & 0xFFFFFFFF
         self.fds[slot] = -1
-        self.readable[slot] = 0
+        self.uses[slot] = 0
         self.generations[slot] = (self.generations[slot] + 1) & 0x7FFFFFFF
         self.handles[slot] = None
         self.unused.append(slot)
@@ -279,10 +268,10 @@ cdef class HandleTable:
     def numbers(self):
         return [i | (<uint64_t>self.generations[i] << 32) for i in range(1, self.size) if self.fds[i] >= 0]
 
-    cdef int descriptor(self, uint64_t number) noexcept nogil:
-        """The descriptor of a handle that PREAD may read; -1: anything else, which Python judges."""
+    cdef int descriptor(self, uint64_t number, uint8_t uses) noexcept nogil:
+        """The descriptor of a handle that may be used so; -1: Python's to judge."""
         cdef uint32_t slot = <uint32_t>number
-        if slot >= self.size or self.generations[slot] != number >> 32 or not self.readable[slot]:
+        if slot >= self.size or self.generations[slot] != number >> 32 or self.uses[slot] & uses != uses:
             return -1
         return self.fds[slot]
 
@@ -293,10 +282,12 @@ cdef class Link:
     def __cinit__(self):
         self.fd = -1
         self.file = -1
+        self.root_fd = -1
 
     def __init__(self, host, stream, allowed):
         self.host = host
         self.loop = host.loop
+        self.speeds = host.speeds
         self.stream = stream
         self.fd = stream.fileno()
         self.connection = Connection(
@@ -395,9 +386,10 @@ cdef class Link:
     cdef int process(self) noexcept nogil:
         """Answers the hot requests at the front of the input; how that ended."""
         cdef uint8_t *at
-        cdef uint32_t length, request_id
+        cdef uint32_t length, request_id, flags
         cdef uint16_t operation
         cdef int result
+        self.mounts_known = False
         while self.input_end - self.input_start >= RC_HEADER_SIZE:
             at = self.input + self.input_start
             length = get32(at)
@@ -407,12 +399,24 @@ cdef class Link:
                 break
             operation = get16(at + 4)
             request_id = get32(at + 8)
-            if self.table is None or get32(at + 12):
-                return PYTHON  # before HELLO, or with flags
-            if operation == RC_OP_PREAD and length == RC_PREAD_REQUEST_SIZE:
-                result = self.pread(at + RC_HEADER_SIZE, request_id)
+            flags = get32(at + 12)
+            at += RC_HEADER_SIZE
+            if self.table is None:
+                return PYTHON  # before HELLO
+            if operation == RC_OP_CLOSE and length == RC_CLOSE_REQUEST_SIZE and flags & ~RC_FRAME_ONE_WAY == 0:
+                result = self.close_handle(at, request_id, flags)
+            elif flags:
+                return PYTHON
+            elif operation == RC_OP_PREAD and length == RC_PREAD_REQUEST_SIZE:
+                result = self.pread(at, request_id)
             elif operation == RC_OP_FSTAT and length == RC_FSTAT_REQUEST_SIZE:
-                result = self.fstat(at + RC_HEADER_SIZE, request_id)
+                result = self.fstat(at, request_id)
+            elif operation == RC_OP_OPEN and length > RC_OPEN_REQUEST_SIZE + 4:
+                result = self.open(at, length, request_id)
+            elif operation == RC_OP_STAT and length >= RC_STAT_REQUEST_SIZE + 4:
+                result = self.stat(at, length, request_id)
+            elif operation == RC_OP_READLINK and length > RC_READLINK_REQUEST_SIZE + 4:
+                result = self.readlink(at, length, request_id)
             else:
                 return PYTHON
             if result == PYTHON or result == GONE:
@@ -428,7 +432,7 @@ cdef class Link:
         return MORE
 
     cdef int pread(self, const uint8_t *request, uint32_t request_id) noexcept nogil:
-        cdef int fd = self.table.descriptor(get64(request + RC_PREAD_REQUEST_handle))
+        cdef int fd = self.table.descriptor(get64(request + RC_PREAD_REQUEST_handle), READABLE)
         cdef int64_t offset = <int64_t>get64(request + RC_PREAD_REQUEST_offset)
         cdef uint32_t count = get32(request + RC_PREAD_REQUEST_count)
         cdef uint8_t *at
@@ -474,17 +478,220 @@ cdef class Link:
         return self.flush()
 
     cdef int fstat(self, const uint8_t *request, uint32_t request_id) noexcept nogil:
-        cdef int fd = self.table.descriptor(get64(request + RC_FSTAT_REQUEST_handle))
-        cdef uint8_t *at
+        cdef int fd = self.table.descriptor(get64(request + RC_FSTAT_REQUEST_handle), QUICK)
         if fd < 0:
             return PYTHON
-        at = self.reserve(RC_HEADER_SIZE + RC_STAT_SIZE)
+        return self.status(fd, 0, get32(request + RC_FSTAT_REQUEST_mask), RC_OP_FSTAT, request_id)
+
+    cdef int status(
+        self, int fd, int flags, uint32_t mask, uint16_t operation, uint32_t request_id
+    ) noexcept nogil:
+        """The reply of FSTAT and STAT."""
+        cdef uint8_t *at = self.reserve(RC_HEADER_SIZE + RC_STAT_SIZE)
         if not at:
             return GONE
-        if not put_stat(at + RC_HEADER_SIZE, fd, get32(request + RC_FSTAT_REQUEST_mask)):
+        if not put_stat(at + RC_HEADER_SIZE, fd, "", AT_EMPTY_PATH | flags, mask):
             return PYTHON
-        put_header(at, RC_STAT_SIZE, RC_OP_FSTAT, request_id)
+        put_header(at, RC_STAT_SIZE, operation, request_id)
         self.output_end += RC_HEADER_SIZE + RC_STAT_SIZE
+        return MORE
+
+    # ----------------------------------------------------------------------------------------- C: paths
+
+    cdef int locate(
+        self, place *at, char *room, uint64_t directory, const uint8_t *blob, uint32_t size
+    ) noexcept nogil:
+        """operations._starting_point for a request's last field, of `size` bytes; `room` is for LONGEST_PLACE."""
+        cdef uint32_t length = get32(blob)
+        cdef const uint8_t *path = blob + 4
+        cdef ssize_t above = 0
+        cdef int fd = AT_FDCWD
+        if not can_look or length != size - 4 or not length or length >= RC_LIMIT_MAX_PATH:
+            return PYTHON
+        if memchr(path, 0, length):
+            return PYTHON
+        if directory:
+            fd = self.table.descriptor(directory, 0)
+            if fd < 0:
+                return PYTHON
+        at.dirfd, at.resolve, at.path = fd, 0, room
+        if self.root_fd >= 0:
+            at.dirfd, at.resolve = self.root_fd, WIRE_RESOLVE_IN_ROOT
+            if directory and path[0] != c"/":
+                above = path_below(self.root_fd, fd, room, RC_LIMIT_MAX_PATH)
+                if above < 0:
+                    return PYTHON
+                room[above] = c"/"
+                above += 1
+        elif not directory and path[0] != c"/":
+            room[0] = c"/"
+            above = 1
+        memcpy(room + above, path, length)
+        room[above + length] = 0
+        return MORE
+
+    cdef int look(self, place *at, bint nofollow) noexcept nogil:
+        """An O_PATH descriptor of what is there, or -errno; EAGAIN: somebody has to be waited for."""
+        cdef int fd = look_at(at, nofollow)
+        if fd < 0:
+            return fd
+        if not self.mounts_known:
+            self.speeds.refresh()
+            self.mounts_known = True
+        if self.speeds.speed(at.mount) == SLOW:
+            c_close(fd)
+            return -EAGAIN
+        return fd
+
+    cdef int missing(self, int error, uint16_t operation, uint32_t request_id) noexcept nogil:
+        """The reply that nothing is there; whatever else there is to say, Python says."""
+        cdef uint8_t *at
+        if error != ENOENT:
+            return PYTHON
+        at = self.reserve(RC_HEADER_SIZE + 6)
+        if not at:
+            return GONE
+        memcpy(put_header(at, 6, operation, request_id, WIRE_ENOENT), <const char *>"ENOENT", 6)
+        self.output_end += RC_HEADER_SIZE + 6
+        return MORE
+
+    cdef int stat(self, const uint8_t *request, uint32_t length, uint32_t request_id) noexcept nogil:
+        cdef uint64_t directory = get64(request + RC_STAT_REQUEST_directory)
+        cdef int flags = <int>get32(request + RC_STAT_REQUEST_flags), fd, result
+        cdef int passed_on = AT_NO_AUTOMOUNT | AT_STATX_FORCE_SYNC | AT_STATX_DONT_SYNC
+        cdef uint32_t mask = get32(request + RC_STAT_REQUEST_mask)
+        cdef char room[LONGEST_PLACE]
+        cdef place at
+        if flags & ~(passed_on | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
+            return PYTHON
+        if length == RC_STAT_REQUEST_SIZE + 4:
+            fd = self.table.descriptor(directory, QUICK)
+            if fd < 0 or not flags & AT_EMPTY_PATH or get32(request + RC_STAT_REQUEST_SIZE):
+                return PYTHON
+            return self.status(fd, flags & passed_on, mask, RC_OP_STAT, request_id)
+        result = self.locate(&at, room, directory, request + RC_STAT_REQUEST_SIZE, length - RC_STAT_REQUEST_SIZE)
+        if result != MORE:
+            return result
+        fd = self.look(&at, flags & AT_SYMLINK_NOFOLLOW)
+        if fd < 0:
+            return self.missing(-fd, RC_OP_STAT, request_id)
+        result = self.status(fd, flags & passed_on, mask, RC_OP_STAT, request_id)
+        c_close(fd)
+        return result
+
+    cdef int readlink(self, const uint8_t *request, uint32_t length, uint32_t request_id) noexcept nogil:
+        cdef uint64_t directory = get64(request + RC_READLINK_REQUEST_directory)
+        cdef const uint8_t *path = request + RC_READLINK_REQUEST_SIZE
+        cdef char room[LONGEST_PLACE]
+        cdef ssize_t got
+        cdef uint8_t *reply
+        cdef place at
+        cdef int fd, result = self.locate(&at, room, directory, path, length - RC_READLINK_REQUEST_SIZE)
+        if result != MORE:
+            return result
+        fd = self.look(&at, True)
+        if fd < 0:
+            return self.missing(-fd, RC_OP_READLINK, request_id)
+        reply = self.reserve(RC_HEADER_SIZE + 4 + LONGEST_LINK)
+        got = readlinkat(fd, "", <char *>reply + RC_HEADER_SIZE + 4, LONGEST_LINK) if reply else -1
+        c_close(fd)
+        if not reply:
+            return GONE
+        if got < 0 or got == LONGEST_LINK:
+            return PYTHON
+        put32(put_header(reply, 4 + <uint32_t>got, RC_OP_READLINK, request_id), <uint32_t>got)
+        self.output_end += RC_HEADER_SIZE + 4 + got
+        return MORE
+
+    cdef int open(self, const uint8_t *request, uint32_t length, uint32_t request_id) noexcept nogil:
+        """Of a regular file that isn't empty, for reading."""
+        cdef uint64_t directory = get64(request + RC_OPEN_REQUEST_directory)
+        cdef uint32_t wire = get32(request + RC_OPEN_REQUEST_flags)
+        cdef const uint8_t *path = request + RC_OPEN_REQUEST_SIZE
+        cdef int flags = O_NOCTTY | O_NONBLOCK, fd, result
+        cdef char room[LONGEST_PLACE]
+        cdef place at
+        if wire & ~(WIRE_O_NONBLOCK | WIRE_O_NOFOLLOW | WIRE_O_NOATIME | WIRE_O_NOCTTY):
+            return PYTHON
+        if get32(request + RC_OPEN_REQUEST_resolve):
+            return PYTHON
+        result = self.locate(&at, room, directory, path, length - RC_OPEN_REQUEST_SIZE)
+        if result != MORE:
+            return result
+        fd = self.look(&at, wire & WIRE_O_NOFOLLOW)
+        if fd < 0:
+            return self.missing(-fd, RC_OP_OPEN, request_id)
+        c_close(fd)
+        if not S_ISREG(at.mode) or not at.size:  # which may be made up as it is read
+            return PYTHON
+        if wire & WIRE_O_NOFOLLOW:
+            flags |= O_NOFOLLOW
+        if wire & WIRE_O_NOATIME:
+            flags |= O_NOATIME
+        fd = open_resolved(&at, flags)
+        if fd < 0:
+            return PYTHON
+        result = self.opened(fd, wire, get32(request + RC_OPEN_REQUEST_prefetch), request_id)
+        if result != MORE:
+            c_close(fd)
+        return result
+
+    cdef int opened(self, int fd, uint32_t wire, uint32_t prefetch, uint32_t request_id) noexcept nogil:
+        """operations._opened and _issue; the descriptor stays the caller's unless it ends with MORE."""
+        cdef uint8_t stat[RC_STAT_SIZE]
+        cdef uint64_t size, mount, number
+        cdef uint32_t room = 0
+        cdef ssize_t got = 0
+        cdef uint8_t *reply
+        cdef uint8_t *at
+        cdef int speed
+        if not put_stat(stat, fd, "", AT_EMPTY_PATH, ALL_STAT) or set_blocking(fd):
+            return PYTHON
+        size, mount = get64(stat + RC_STAT_size), get64(stat + RC_STAT_mnt_id)
+        speed = self.speeds.speed(mount)
+        if not S_ISREG(get32(stat + RC_STAT_mode)) or not size or speed == SLOW:
+            return PYTHON  # something else since it was looked at
+        if size <= prefetch and size <= RC_LIMIT_MAX_PREFETCH:
+            room = <uint32_t>size
+        reply = self.reserve(RC_HEADER_SIZE + RC_OPEN_REPLY_SIZE + 4 + room)
+        if not reply:
+            return GONE
+        at = reply + RC_HEADER_SIZE
+        if room:
+            got = read_cached(fd, at + RC_OPEN_REPLY_SIZE + 4, room, 0)
+            if got < 0 and errno != EAGAIN:
+                return PYTHON
+            if got < 0:
+                got = 0
+        number = self.issue(fd, wire, mount, speed)
+        if not number:
+            return PYTHON
+        put32(put64(at + RC_OPEN_REPLY_handle, number), RC_KIND_POSITIONED)
+        memcpy(at + RC_OPEN_REPLY_stat, stat, RC_STAT_SIZE)
+        put32(at + RC_OPEN_REPLY_SIZE, <uint32_t>got)
+        put_header(reply, RC_OPEN_REPLY_SIZE + 4 + <uint32_t>got, RC_OP_OPEN, request_id)
+        self.output_end += RC_HEADER_SIZE + RC_OPEN_REPLY_SIZE + 4 + got
+        return MORE
+
+    cdef uint64_t issue(self, int fd, uint32_t flags, uint64_t mount, int speed) noexcept with gil:
+        """The new handle's number; 0: there can't be one."""
+        try:
+            return self.table.add(Handle(fd, RC_KIND_POSITIONED, flags, self.connection.client, mount, speed))
+        except (OSError, MemoryError):
+            return 0
+
+    cdef int close_handle(self, const uint8_t *request, uint32_t request_id, uint32_t flags) noexcept with gil:
+        cdef uint8_t *at
+        try:
+            self.connection.session.close_handle(get64(request + RC_CLOSE_REQUEST_handle))
+        except OSError:
+            return PYTHON
+        if not flags & RC_FRAME_ONE_WAY:
+            at = self.reserve(RC_HEADER_SIZE)
+            if not at:
+                return GONE
+            put_header(at, 0, RC_OP_CLOSE, request_id)
+            self.output_end += RC_HEADER_SIZE
         return MORE
 
     # ------------------------------------------------------------------------------------------- Python: the loop
@@ -561,6 +768,8 @@ cdef class Link:
             return False
         if self.table is None and self.connection.session is not None:
             self.table = self.connection.session.handles
+            if self.connection.session.root_fd is not None:
+                self.root_fd = self.connection.session.root_fd
         self.busy = self.connection.busy is not None
         self.send(reply)
         if self.busy:

@@ -23,7 +23,7 @@ class Mounts:
     """The mount table, read again whenever the kernel says that it has changed.  Any thread may ask."""
 
     def __init__(self) -> None:
-        self._speeds: Dict[int, int] = {}
+        self.speeds: Dict[int, int] = {}  # of those that the table had when it was last read
         self._slowest = SLOW
         self._lock = threading.Lock()
         self._poll = select.poll()
@@ -33,23 +33,28 @@ class Mounts:
         except OSError:  # no /proc: nothing is known to answer at once
             return
         self._poll.register(self._table, select.POLLPRI)
-        self._read(self._table)
+        self.read()
+
+    def fileno(self) -> int:
+        """What poll says POLLPRI of when the table has changed; -1: there is none."""
+        return self._table.fileno() if self._table else -1
 
     def close(self) -> None:
         if self._table:
             self._table.close()
 
-    def _read(self, table: BinaryIO) -> None:
-        table.seek(0)
+    def read(self) -> None:
+        assert self._table
+        self._table.seek(0)
         speeds = {}
-        for line in table.read().splitlines():  # ID PARENT MAJOR:MINOR ROOT POINT OPTIONS TAG… - TYPE SOURCE …
+        for line in self._table.read().splitlines():  # ID PARENT MAJOR:MINOR ROOT POINT OPTIONS TAG… - TYPE SOURCE …
             before, _, after = line.partition(b" - ")
             speeds[int(before.split(None, 1)[0])] = _SPEEDS.get(after.split(None, 1)[0].decode(), SLOW)
-        self._speeds, self._slowest = speeds, max(speeds.values(), default=SLOW)
+        self.speeds, self._slowest = speeds, max(speeds.values(), default=SLOW)
 
     def speed(self, mount: int) -> int:
         """MEMORY, DISK or SLOW for a mount's id (statx's); for an id that the kernel didn't say, the worst there is."""
         with self._lock:  # a poll object is one thread's at a time
             if self._table and self._poll.poll(0):
-                self._read(self._table)
-        return self._speeds.get(mount, self._slowest)
+                self.read()
+        return self.speeds.get(mount, self._slowest)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """One short function per operation: the only Python that touches the served files.
 
-A handler takes (session, request) and returns the reply's fields as a tuple; it raises OSError, which session.py turns
-into an errno name.  What may have to wait doesn't: for a descriptor to be ready (a fifo's reader, a poll) it returns a
-`Waiting`, for a disk a `Blocking`.  Which requests as a whole may block, `may_block` says beforehand: those are handled
-in a thread, so a handler changes nothing of its session's but in the `Then` that it returns.  Everything here acts as
-on a file system that is mounted read-only.
+A handler takes (session, request) and returns the reply's fields as a tuple, or its bytes; it raises OSError, which
+session.py turns into an errno name.  What may have to wait doesn't: for a descriptor to be ready (a fifo's reader, a
+poll) it returns a `Waiting`, for a disk a `Blocking`.  Which requests as a whole may block, `may_block` says
+beforehand: those are handled in a thread, so a handler changes nothing of its session's but in the `Then` that it
+returns.  Everything here acts as on a file system that is mounted read-only.
 """
 
 import ctypes
@@ -473,7 +473,7 @@ def _opened(session: Any, request: Any, fd: int) -> Any:
                 speed = session.server.mounts.speed(st[MOUNT_INDEX])
                 data = read_at_once(fd, st[protocol.STAT_SIZE_INDEX], 0, speed) or b""
         elif kind == protocol.HANDLE_KINDS["KIND_DIRECTORY"] and request.prefetch:
-            data = _listed(fd, min(request.prefetch, protocol.LIMITS["MAX_PREFETCH"]))
+            data = _listed(session, fd, min(request.prefetch, protocol.LIMITS["MAX_PREFETCH"]))
     except BaseException:
         os.close(fd)
         raise
@@ -499,12 +499,13 @@ def read_at_once(fd: int, count: int, offset: int, speed: int) -> Optional[bytes
     return bytes(buffer)
 
 
-def _listed(fd: int, most: int) -> bytes:
+def _listed(session: Any, fd: int, most: int) -> bytes:
     """What READDIR would reply from the start on, as much as there is room for; nothing where there is hardly any."""
     if most < 4096:
         return b""
     try:
-        return protocol.READDIR.reply.build(*_entries(fd, 0, 1000, _BASIC_STATS, most - 512))
+        listed: bytes = session.server.entries(fd, 0, 1000, _BASIC_STATS, most - 512)
+        return listed
     except OSError:
         return b""
 
@@ -628,7 +629,7 @@ _DIRENT = struct.Struct("=QqHB")
 _DIRENT_BYTES = 64 * 1024
 
 
-def readdir(session: Any, request: Any) -> Tuple:
+def readdir(session: Any, request: Any) -> bytes:
     handle = session.handles.get(request.handle)
     if handle.kind == protocol.HANDLE_KINDS["KIND_PATH"]:
         raise fail(errno.EBADF)
@@ -636,11 +637,19 @@ def readdir(session: Any, request: Any) -> Tuple:
         raise fail(errno.ENOTDIR)
     with handle.lock:
         most = protocol.LIMITS["MAX_DATA"] // 2
-        return _entries(handle.fd, request.offset, min(request.count, 1000), request.mask, most)
+        listed: bytes = session.server.entries(
+            handle.fd, request.offset, min(request.count, 1000), request.mask, most
+        )
+        return listed
+
+
+def entries(fd: int, offset: int, most: int, mask: int, room: int) -> bytes:
+    """READDIR's reply, built."""
+    return protocol.READDIR.reply.build(*_entries(fd, offset, most, mask, room))
 
 
 def _entries(fd: int, offset: int, most: int, mask: int, room: int) -> Tuple:
-    """READDIR's reply: at most `most` entries, and no more once they take `room` bytes."""
+    """Its fields: at most `most` entries, and no more once they take `room` bytes."""
     os.lseek(fd, offset, os.SEEK_SET)
     buffer = ctypes.create_string_buffer(_DIRENT_BYTES)
     entries: List[Tuple] = []

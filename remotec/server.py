@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from . import protocol, sockets, version
 from .mounts import SLOW
-from .operations import Handle, Waiting, look
+from .operations import CAN_LOOK, Handle, Waiting, entries, look
 from .session import HEADER_SIZE, Connection, HandleTable, Server, Session
 from .workers import Workers
 
@@ -327,7 +327,9 @@ class Host:
             fast.HandleTable if fast else HandleTable,
             f"remotec {version()} ({engine})",
             fast.look if fast else look,
+            fast.entries if fast and CAN_LOOK else entries,
         )
+        self.speeds = fast.Speeds() if fast else None
         self.server.close_descriptor = self.close_descriptor
         self.link = fast.Link if fast else Link
         self.waiters = Waiters(loop)
@@ -425,6 +427,8 @@ class Host:
         for link in list(self.links):
             link.close()
         self.server.close()
+        if self.speeds:
+            self.speeds.close()
         self.waiters.close()
 
 

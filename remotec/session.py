@@ -155,6 +155,7 @@ class Server:
         table: Callable[[], Any] = HandleTable,
         name: str = "remotec",
         look: Callable[[int, bytes, int, int], int] = operations.look,
+        entries: Callable[[int, int, int, int, int], bytes] = operations.entries,
     ) -> None:
         flags = operations.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
         self.root_fd = None if root is None else os.open(root, flags)
@@ -162,6 +163,7 @@ class Server:
             os.close(operations.openat2(self.root_fd, b".", flags, 0, operations.RESOLVE_IN_ROOT))
         self.table = table
         self.look = look
+        self.entries = entries
         self.mounts = Mounts()
         self.close_descriptor: Callable[[Handle, int], None] = close_at_once
         self.name = name.encode()
@@ -336,7 +338,7 @@ class Connection:
                 self.server.bytes += len(result.data)
                 payload = _LENGTH.pack(len(result.data)) + result.data
             else:
-                payload = known.reply.build(*result)
+                payload = result if isinstance(result, bytes) else known.reply.build(*result)
             return frame(known.code, request_id, payload)
         except OSError as error:
             return error_frame(known.code, request_id, error.errno or errno.EIO)

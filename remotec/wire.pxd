@@ -9,6 +9,12 @@ cdef extern from "protocol.h" nogil:
         RC_LIMIT_MAX_DATA
         RC_LIMIT_MAX_HANDLES
         RC_KIND_POSITIONED
+        RC_LIMIT_MAX_PATH
+        RC_LIMIT_MAX_PREFETCH
+        RC_OP_OPEN
+        RC_OP_CLOSE
+        RC_OP_STAT
+        RC_OP_READLINK
         RC_OP_PREAD
         RC_OP_FSTAT
         RC_OP_LSEEK
@@ -20,4 +26,25 @@ cdef extern from "protocol.h" nogil:
         RC_FSTAT_REQUEST_handle
         RC_FSTAT_REQUEST_mask
         RC_LSEEK_REQUEST_SIZE
+        RC_OPEN_REQUEST_SIZE
+        RC_OPEN_REQUEST_directory
+        RC_OPEN_REQUEST_flags
+        RC_OPEN_REQUEST_resolve
+        RC_OPEN_REQUEST_prefetch
+        RC_OPEN_REPLY_SIZE
+        RC_OPEN_REPLY_handle
+        RC_OPEN_REPLY_stat
+        RC_CLOSE_REQUEST_SIZE
+        RC_CLOSE_REQUEST_handle
+        RC_STAT_REQUEST_SIZE
+        RC_STAT_REQUEST_directory
+        RC_STAT_REQUEST_flags
+        RC_STAT_REQUEST_mask
+        RC_READLINK_REQUEST_SIZE
+        RC_READLINK_REQUEST_directory
+        RC_READDIR_REPLY_SIZE
+        RC_DIRECTORY_ENTRY_SIZE
         RC_STAT_SIZE
+        RC_STAT_mode
+        RC_STAT_size
+        RC_STAT_mnt_id

@@ -122,7 +122,9 @@ def call(session: Session, operation: Operation, **fields: Any) -> Any:
         result = result.finish() if isinstance(result, Then) else result.act()
     if isinstance(result, Waiting):
         return result
-    return result.data if isinstance(result, Bytes) else operation.reply.parse(operation.reply.build(*result))
+    if isinstance(result, Bytes):
+        return result.data
+    return operation.reply.parse(result if isinstance(result, bytes) else operation.reply.build(*result))
 
 
 def outcome(act: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
