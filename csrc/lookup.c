@@ -242,12 +242,13 @@ static bool same_file(const struct rc_stat *a, const struct rc_stat *b)
 	       same_time(a->mtime, b->mtime) && same_time(a->ctime, b->ctime);
 }
 
-/* Keeps what has come, for this description and for the next who opens it. */
+/* Keeps what has come, for this description and (`place`) for the next who opens it. */
 static void keep_opened(const struct place *place, int flags, const struct rc_opened *opened, const struct rc_fact *before,
 			struct rc_known *known)
 {
 	struct rc_fact fact = { .asked_ms = known->asked_ms, .stat = opened->stat };
 
+	known->lease = opened->lease;
 	if (opened->kind == RC_KIND_STREAM || !rc_cache_keeps(&opened->stat))
 		return;
 	known->there = true;
@@ -258,9 +259,10 @@ static void keep_opened(const struct place *place, int flags, const struct rc_op
 	if (before && same_file(&before->stat, &opened->stat)) {
 		known->content = before->content;
 		known->content_asked_ms = before->asked_ms;
+		known->lease.held = false;		/* which is younger than that content */
 		rc_count(RC_COUNT_SAME_CONTENT, 1);
 	}
-	if (!place)
+	if (!place || !rc_cache_on())
 		return;
 	if (!(flags & O_PATH))
 		keep_stat(place, stat_kind(flags & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0), known->asked_ms, &opened->stat);
@@ -276,13 +278,13 @@ int rc_lookup_open(struct rc_location at, int flags, unsigned mode, uint64_t res
 		   struct rc_known *known)
 {
 	int at_flags = flags & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0, result;
-	bool takes = rc_cache_on() && !(flags & (O_ACCMODE | O_PATH)), keyed;
+	bool takes = (rc_cache_on() || rc_lease_wish()) && !(flags & (O_ACCMODE | O_PATH)), keyed;
 	struct rc_fact before;
 	struct place place;
 	void *room = NULL;
 
 	keyed = !resolve && find_place(at, at_flags, &place);
-	known->there = false;
+	known->there = known->lease.held = false;
 	known->content.sequence = 0;
 	result = keyed && !(flags & O_CREAT) ? known_missing(&place, at_flags) : 0;
 	if (result)
@@ -297,7 +299,7 @@ int rc_lookup_open(struct rc_location at, int flags, unsigned mode, uint64_t res
 		room = take_room();
 	result = rc_walk_open(at, flags, mode, resolve, room, room ? RC_OPEN_ROOM : 0, opened);
 	known->asked_ms -= opened->age_ms;
-	if (!result && rc_cache_on())
+	if (!result && (rc_cache_on() || opened->lease.held))
 		keep_opened(keyed ? &place : NULL, flags, opened, before.content.sequence ? &before : NULL, known);
 	else if (result && keyed && !(flags & (O_CREAT | O_DIRECTORY)))	/* which may be no directory, but there */
 		keep_missing(&place, stat_kind(at_flags), known->asked_ms, result);
@@ -310,7 +312,8 @@ ssize_t rc_known_read(const struct rc_known *known, const struct iovec *into, in
 {
 	ssize_t got;
 
-	if (!known->there || !known->content.sequence || !rc_cache_fresh(known->content_asked_ms))
+	if (!known->there || !known->content.sequence ||
+	    (!rc_cache_fresh(known->content_asked_ms) && !rc_lease_holds(&known->lease)))
 		return -EAGAIN;
 	got = rc_cache_read(known->content, into, count, offset);
 	if (got >= 0)
