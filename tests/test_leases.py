@@ -212,20 +212,26 @@ def test_a_writer_waits_no_longer_than_the_term_for_a_client_that_is_silent(
 
 
 class Cutter(CountingRelay):
-    """Lets go of the connections that it carries, in the order in which they were made."""
+    """Can let go of the connection on which somebody listens for recalls."""
 
     def __init__(self, address: str) -> None:
-        self.carried: List[Tuple[socket.socket, socket.socket]] = []
+        self.own = threading.local()
+        self.listening: "socket.socket | None" = None
         super().__init__(address)
 
     def _carry(self, source: socket.socket, target: socket.socket, requests: bool) -> None:
-        if requests:
-            self.carried.append((source, target))
+        self.own.source = source
         super()._carry(source, target, requests)
 
-    def cut(self, number: int) -> None:
-        for end in self.carried[number]:
-            end.shutdown(socket.SHUT_RDWR)
+    def _count(self, pending: bytearray) -> None:
+        head = bytes(pending[: protocol.HEADER.size])
+        if len(head) == protocol.HEADER.size and protocol.HEADER.parse(head).operation == protocol.RECALL.code:
+            self.listening = self.own.source
+        super()._count(pending)
+
+    def cut(self) -> None:
+        assert self.listening
+        self.listening.shutdown(socket.SHUT_RDWR)
 
 
 def test_with_the_listener_s_connection_all_leases_are_gone(
@@ -236,7 +242,7 @@ def test_with_the_listener_s_connection_all_leases_are_gone(
     reader = Reader(relay.address, tmp_path, tier, *EXACT)
     assert reader.read() == reader.read() == "first"
     before = relay.counts["PREAD"]
-    relay.cut(1)  # the first only asked who is there
+    relay.cut()
     assert eventually(lambda: reader.read() == "first" and relay.counts["PREAD"] > before)
     assert write(tmp_path / "file", "second") < 3 * TERM_S
     assert reader.read() == "second"
