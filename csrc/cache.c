@@ -34,6 +34,7 @@ struct head {
 	_Atomic uint32_t void_ms;	/* what was asked until then is too old */
 	_Atomic uint32_t next[CLASSES];
 	uint64_t secret[2];
+	struct rc_leases leases;
 };
 _Static_assert(sizeof(struct head) <= PAGE, "the head fits its page");
 
@@ -147,6 +148,11 @@ static bool is_mapped(void)
 bool rc_cache_on(void)
 {
 	return rc_config.max_stale_ms && is_mapped();
+}
+
+struct rc_leases *rc_cache_leases(void)
+{
+	return is_mapped() ? &cache.head->leases : NULL;
 }
 
 /* procfs and its like neither count blocks nor say which files are immutable; a file system that keeps files does one of them,

@@ -20,6 +20,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "lease.h"
 #include "protocol.h"
 #include "wire.h"
 
@@ -65,6 +66,9 @@ struct rc_fact {
 bool rc_cache_on(void);
 /* A mapping of `size` bytes for the tree of a command to be started: a descriptor of it, or -errno. */
 int rc_cache_create(size_t size);
+
+/* Where the mapping says which leases stand; NULL: there is none. */
+struct rc_leases *rc_cache_leases(void);
 
 uint32_t rc_cache_now(void);
 /* Whether the file is of a kind, and on a file system, whose answers may be kept. */

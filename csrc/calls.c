@@ -2,6 +2,7 @@
 #include "calls.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 
@@ -80,27 +81,33 @@ int rc_call_open(struct rc_location at, int flags, unsigned mode, uint64_t resol
 	uint8_t least[RC_OPEN_REPLY_SIZE + 4];
 	struct rc_exchange x = { .operation = RC_OP_OPEN, .interruptible = true,
 				 .reply = room_size ? room : least, .reply_size = room_size ? room_size : sizeof least };
+	uint32_t wish = flags & (O_ACCMODE | O_PATH | O_DIRECTORY) ? 0 : rc_lease_wish();
 	struct request q;
 	struct rc_reader r;
 	struct rc_blob data;
 	int result;
 
+	if (!room_size)			/* the content is known, or of no interest */
+		wish &= RC_LEASE_WANTED;
 	if (wire_resolve < 0)
 		return (int)wire_resolve;
 	begin_at(&q, at);
-	rc_put_u32(&q.w, (uint32_t)rc_open_flags_to_wire(flags));
+	rc_put_u32(&q.w, (uint32_t)rc_open_flags_to_wire(flags) | wish);
 	rc_put_u32(&q.w, mode);
 	rc_put_u32(&q.w, (uint32_t)wire_resolve);
 	rc_put_u32(&q.w, (uint32_t)(x.reply_size - sizeof least));
 	add_path(&q, at);
 	x.request = parts_of(&q);
 	x.request_count = q.count;
+	rc_lease_begin(&opened->lease);
 	result = rc_exchange(&x);
 	if (result)
 		return result;
 	r = (struct rc_reader){ .at = x.reply, .end = (uint8_t *)x.reply + x.reply_length };
 	opened->handle = rc_get_u64(&r);
 	opened->kind = rc_get_u32(&r);
+	rc_lease_answered(&opened->lease, opened->handle, opened->kind & RC_LEASE_HELD);
+	opened->kind &= ~RC_LEASE_HELD;
 	opened->age_ms = 0;
 	rc_get_stat(&r, &opened->stat);
 	opened->stat.mask = rc_statx_mask_from_wire(opened->stat.mask);

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "lease.h"
 #include "wire.h"
 
 #ifndef STATX_BASIC_STATS	/* a libc without statx(): the kernel's numbers */
@@ -32,6 +33,7 @@ struct rc_opened {
 	struct rc_stat stat;
 	const uint8_t *data;		/* of the file, from its start, in the room given */
 	size_t prefetched;		/* how much of it */
+	struct rc_lease lease;		/* on the content; since before `stat` and `data` were read */
 	uint32_t age_ms;		/* how long before this call the server was asked: walk_ahead.h */
 };
 

@@ -100,6 +100,7 @@ void rc_description_opened(struct rc_description *d, const struct rc_opened *ope
 {
 	d->size = d->kind == RC_KIND_POSITIONED ? (int64_t)opened->stat.size : -1;
 	d->known = *known;
+	d->sequence.lease = known->lease;
 }
 
 void rc_description_found(struct rc_description *d)
@@ -117,6 +118,8 @@ static ssize_t fetch(struct rc_description *d, bool held, const struct iovec *in
 {
 	ssize_t got = rc_known_read(&d->known, into, count, offset);
 
+	if (got == -EAGAIN && d->size >= 0 && offset >= d->size && rc_lease_holds(&d->known.lease))
+		return 0;
 	if (got == -EAGAIN && held)
 		got = rc_stream_read(&d->sequence, d->handle, into, count, offset, d->size);
 	if (got != -EAGAIN)

@@ -266,12 +266,13 @@ static bool same_file(const struct rc_stat *a, const struct rc_stat *b)
 	       same_time(a->mtime, b->mtime) && same_time(a->ctime, b->ctime);
 }
 
-/* Keeps what has come, for this description and for the next who opens it. */
+/* Keeps what has come, for this description and (`place`) for the next who opens it. */
 static void keep_opened(const struct place *place, int flags, const struct rc_opened *opened, const struct rc_fact *before,
 			struct rc_known *known)
 {
 	struct rc_fact fact = { .asked_ms = known->asked_ms, .stat = opened->stat };
 
+	known->lease = opened->lease;
 	if (opened->kind == RC_KIND_STREAM || !rc_cache_keeps(&opened->stat))
 		return;
 	known->there = true;
@@ -282,8 +283,11 @@ static void keep_opened(const struct place *place, int flags, const struct rc_op
 	if (before && same_file(&before->stat, &opened->stat)) {
 		known->content = before->content;
 		known->content_asked_ms = before->asked_ms;
+		known->lease.held = false;		/* which is younger than that content */
 		rc_count(RC_COUNT_SAME_CONTENT, 1);
 	}
+	if (!rc_cache_on())
+		return;
 	fact.number = opened->handle;
 	fact.content = known->content;
 	if (!(flags & O_PATH)) {
@@ -306,13 +310,13 @@ int rc_lookup_open(struct rc_location at, int flags, unsigned mode, uint64_t res
 		   struct rc_known *known)
 {
 	int at_flags = flags & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0, result;
-	bool takes = rc_cache_on() && !(flags & (O_ACCMODE | O_PATH)), keyed;
+	bool takes = (rc_cache_on() || rc_lease_wish()) && !(flags & (O_ACCMODE | O_PATH)), keyed;
 	struct rc_fact before;
 	struct place place;
 	void *room = NULL;
 
 	keyed = !resolve && find_place(at, at_flags, &place);
-	known->there = false;
+	known->there = known->lease.held = false;
 	known->content.sequence = 0;
 	result = keyed && !(flags & O_CREAT) ? surely_missing(&place, at_flags) : 0;
 	if (result)
@@ -327,7 +331,7 @@ int rc_lookup_open(struct rc_location at, int flags, unsigned mode, uint64_t res
 		room = take_room();
 	result = rc_walk_open(at, flags, mode, resolve, room, room ? RC_OPEN_ROOM : 0, opened);
 	known->asked_ms -= opened->age_ms;
-	if (!result && rc_cache_on())
+	if (!result && (rc_cache_on() || opened->lease.held))
 		keep_opened(keyed ? &place : NULL, flags, opened, before.content.sequence ? &before : NULL, known);
 	else if (result && keyed && !(flags & (O_CREAT | O_DIRECTORY)))	/* which may be no directory, but there */
 		note_missing(&place, at_flags, known->asked_ms, result);
@@ -340,6 +344,7 @@ void rc_lookup_known(uint64_t handle, struct rc_known *known)
 {
 	struct rc_fact fact;
 
+	known->lease.held = false;
 	known->there = handle != RC_NO_HANDLE && rc_cache_on() && rc_cache_find(rc_cache_key_of(handle), RC_FACT_OPENED, &fact);
 	if (!known->there)
 		return;
@@ -356,7 +361,7 @@ ssize_t rc_known_read(const struct rc_known *known, const struct iovec *into, in
 		return -EAGAIN;
 	if (S_ISREG(known->stat.mode) && offset >= (int64_t)known->stat.size && rc_cache_fresh(known->asked_ms))
 		got = 0;
-	else if (known->content.sequence && rc_cache_fresh(known->content_asked_ms))
+	else if (known->content.sequence && (rc_cache_fresh(known->content_asked_ms) || rc_lease_holds(&known->lease)))
 		got = rc_cache_read(known->content, into, count, offset);
 	if (got >= 0)
 		rc_count(RC_COUNT_FROM_OPEN, 1);

@@ -17,6 +17,7 @@
 struct rc_known {
 	bool there;
 	uint32_t asked_ms, content_asked_ms;
+	struct rc_lease lease;
 	struct rc_stat stat;
 	struct rc_content content;
 };

@@ -31,6 +31,8 @@
 #define RC_LIMIT_MAX_HANDLES 0x10000u
 #define RC_LIMIT_MAX_SESSIONS 0x4000u
 #define RC_LIMIT_MAX_SHARE 0x400u
+#define RC_LIMIT_MAX_LEASES 0x400u
+#define RC_LIMIT_LEASE_TERM 0xfa0u
 
 #define RC_FRAME_ONE_WAY 1u
 
@@ -41,6 +43,10 @@
 #define RC_KIND_WATCH 5u
 
 #define RC_ENTRY_NO_XATTRS 1u
+
+#define RC_LEASE_WANTED 0x80000000u
+#define RC_LEASE_WANTED_FOR_REST 0x40000000u
+#define RC_LEASE_HELD 0x20000000u
 
 #define RC_LOCK_TYPE_F_RDLCK 0u
 #define RC_LOCK_TYPE_F_WRLCK 1u
@@ -104,7 +110,8 @@
 #define RC_OP_STATUS 28u
 #define RC_OP_EXTENTS 29u
 #define RC_OP_LOCK 30u
-#define RC_OP_COUNT 31u
+#define RC_OP_RECALL 31u
+#define RC_OP_COUNT 32u
 
 #define RC_OPERATIONS(X) \
 	X(HELLO, 1u) \
@@ -136,7 +143,8 @@
 	X(WATCH_REMOVE, 27u) \
 	X(STATUS, 28u) \
 	X(EXTENTS, 29u) \
-	X(LOCK, 30u)
+	X(LOCK, 30u) \
+	X(RECALL, 31u)
 
 #define RC_HEADER_SIZE 16u
 #define RC_HEADER_length 0u
@@ -360,6 +368,8 @@
 #define RC_LOCK_REPLY_start 4u
 #define RC_LOCK_REPLY_length 12u
 #define RC_LOCK_REPLY_pid 20u
+#define RC_RECALL_REQUEST_SIZE 0u
+#define RC_RECALL_REPLY_SIZE 0u
 
 /* A name that this machine lacks has the host value RC_ABSENT. Include the headers that declare the
  * names before this one where you expand a table. */

@@ -27,9 +27,11 @@
 #include "cache.h"
 #include "calls.h"
 #include "config.h"
+#include "protocol.h"
 #include "report.h"
 #include "run_command.h"
 #include "run_launch.h"
+#include "run_lease.h"
 #include "run_stats.h"
 #include "run_tree.h"
 #include "run_watch.h"
@@ -241,7 +243,7 @@ static int open_control(void)
 static void open_cache(void)
 {
 	static char path[64];
-	int fd = rc_config.max_stale_ms && rc_config.cache_size ? rc_cache_create((size_t)rc_config.cache_size << 20) : -1;
+	int fd = rc_config.cache_size ? rc_cache_create((size_t)rc_config.cache_size << 20) : -1;
 
 	if (fd < 0)		/* each process keeps its own */
 		return;
@@ -279,10 +281,9 @@ static bool read_signals(int signals, pid_t child, int *status)
 }
 
 /* The command's wait status. */
-static int run_alone(int control)
+static int run_alone(int control, struct connection *line)
 {
 	int inotify = rc_watch_start(), signals = rc_command_block_signals(), status = 0;
-	struct connection *line;
 	struct pollfd set[4];
 	pid_t child;
 
@@ -298,11 +299,11 @@ static int run_alone(int control)
 	set[0] = (struct pollfd){ signals, POLLIN, 0 };
 	set[1] = (struct pollfd){ control, POLLIN, 0 };
 	set[2] = (struct pollfd){ inotify, POLLIN, 0 };
-	set[3] = (struct pollfd){ rc_line_take(&line) == 0 ? rc_line_socket(line) : -1, POLLIN | POLLRDHUP, 0 };
+	set[3] = (struct pollfd){ rc_line_socket(line), POLLIN | POLLRDHUP, 0 };
 	for (;;) {
 		if (poll(set, 4, -1) < 0 && errno != EINTR)
 			fail("poll: %s", strerror(errno));
-		if (set[3].revents) {
+		if (set[3].revents && !rc_run_lease_attend()) {
 			fprintf(stderr, "remotec: %s: the server is gone\n", options.server);
 			set[3].fd = -1;
 		}
@@ -325,15 +326,15 @@ static const char *why_no_filter(int error)
 	return error == -EBUSY ? "another supervisor is above this process" : strerror(-error);
 }
 
-static int run(int control)
+static int run(int control, struct connection *line)
 {
-	struct rc_run tree = { .server = options.server, .control = control, .preloaded = !strcmp(options.tier, "both"),
+	struct rc_run tree = { .server = options.server, .control = control, .line = line, .preloaded = !strcmp(options.tier, "both"),
 			       .execute = execute, .clean = remove_control };
 	bool alone = false;
 	int status = 0, bad;
 
 	if (!strcmp(options.tier, "preload")) {
-		status = run_alone(control);
+		status = run_alone(control, line);
 	} else {
 		bad = rc_run_tree(&tree, &status, &alone);
 		if (bad)
@@ -345,7 +346,7 @@ static int run(int control)
 int main(int count, char **arguments)
 {
 	struct rc_server_info info;
-	struct rc_status status;
+	struct connection *line;
 	char problem[160] = "";
 	int control, bad, result;
 
@@ -366,7 +367,7 @@ int main(int count, char **arguments)
 	if (!bad)
 		bad = rc_hello(&info, problem, sizeof problem);
 	if (!bad)
-		bad = rc_call_status(&status);	/* a connection that stays: the session lives as long as we do */
+		bad = rc_line_take(&line);	/* a connection that stays: the session lives as long as we do */
 	if (bad)
 		fail("%s: %s", options.server, *problem ? problem : strerror(-bad));
 	rc_stats_start(rc_config.stats, RC_TIER_SUPERVISOR);
@@ -376,7 +377,8 @@ int main(int count, char **arguments)
 			fail("--trace %s: %s", options.trace, strerror(-bad));
 		atexit(rc_run_trace_end);
 	}
-	result = run(control);
+	rc_run_lease_start(line, info.capabilities & RC_CAPABILITY_LEASE);
+	result = run(control, line);
 	if (options.stats)
 		rc_run_stats_print();
 	return result;

@@ -17,6 +17,7 @@
 #include "calls.h"
 #include "report.h"
 #include "run_command.h"
+#include "run_lease.h"
 #include "run_watch.h"
 #include "supervise.h"
 #include "supervise_serve.h"
@@ -307,18 +308,20 @@ static bool is_stopped(pid_t pid)
 	return end && (end[2] == 'T' || end[2] == 't');
 }
 
-/* Hands signals on and waits for news.  False: the supervisor is gone without a last word. */
-static bool attend(int news, int signals, int *status, bool *alone, int *refused)
+/* Hands signals on, hears of recalls, and waits for news.  False: the supervisor is gone without a last word. */
+static bool attend(int news, int signals, int line, int *status, bool *alone, int *refused)
 {
-	struct pollfd set[2] = { { news, POLLIN, 0 }, { signals, POLLIN, 0 } };
+	struct pollfd set[3] = { { news, POLLIN, 0 }, { signals, POLLIN, 0 }, { line, POLLIN | POLLRDHUP, 0 } };
 	struct message message;
 	pid_t command = 0;
 
 	for (;;) {
 		struct signalfd_siginfo info;
 
-		if (poll(set, 2, -1) < 0 && errno != EINTR)
+		if (poll(set, 3, -1) < 0 && errno != EINTR)
 			return false;
+		if (set[2].revents && !rc_run_lease_attend())
+			set[2].fd = -1;		/* the supervisor says so */
 		while (read(signals, &info, sizeof info) == sizeof info)
 			if (command && info.ssi_signo != SIGCHLD)
 				kill(command, (int)info.ssi_signo);
@@ -368,7 +371,7 @@ int rc_run_tree(const struct rc_run *run, int *status, bool *alone)
 	}
 	close(pair[1]);
 	*alone = false;
-	if (attend(pair[0], signals, status, alone, &refused))
+	if (attend(pair[0], signals, rc_line_socket(run->line), status, alone, &refused))
 		return refused;
 	waitpid(child, NULL, 0);	/* it ends the tree first */
 	*status = RC_RUN_FAILED << 8;

@@ -16,9 +16,12 @@
 #include <signal.h>
 #include <stdbool.h>
 
+struct connection;
+
 struct rc_run {
 	const char *server;		/* as the user named it */
 	int control;			/* the control socket */
+	struct connection *line;	/* run_lease.h's */
 	bool preloaded;			/* the library is loaded too: without a filter, go on with it alone */
 	void (*execute)(bool supervised);	/* becomes the command, with the environment that it is to have */
 	void (*clean)(void);		/* by the last one that goes */

@@ -30,6 +30,8 @@ enum rc_counter {
 	RC_COUNT_SAME_CONTENT,		/* files opened whose content had come before */
 	RC_COUNT_READ_AHEAD,		/* bytes asked for before the program did */
 	RC_COUNT_READ_AHEAD_USED,
+	RC_COUNT_LEASES,		/* files opened whose content the server vouches for */
+	RC_COUNT_RECALLS,
 	RC_COUNT_REFUSALS,
 	RC_COUNTERS
 };

@@ -37,6 +37,7 @@ struct rc_stream {
 	unsigned first, count, window;
 	uint32_t left;			/* of the reply that is coming in; 0: its header is still to come */
 	uint64_t left_asked_ms;		/* when that reply was asked for */
+	struct rc_lease lease;
 	bool ending;			/* a reply was short: the file ends there */
 	bool begun;			/* with the first read of its description */
 };
@@ -121,6 +122,7 @@ static bool start(struct rc_sequence *sequence, uint64_t handle, int64_t offset,
 		return false;
 	}
 	s->handle = handle;
+	s->lease = sequence->lease;
 	s->position = s->ahead = offset;
 	s->first = s->count = s->left = 0;
 	s->window = window;
@@ -158,9 +160,11 @@ static int ask_ahead(struct rc_stream *s, int64_t size)
 }
 
 /* What is in the socket for longer than data may be kept is not used. */
-static bool stale(uint64_t asked_ms)
+static bool stale(const struct rc_stream *s, uint64_t asked_ms)
 {
-	return now_ms() - asked_ms > (uint64_t)rc_config.max_stale_ms;
+	bool is_new = rc_config.max_stale_ms && now_ms() - asked_ms <= (uint64_t)rc_config.max_stale_ms;
+
+	return !is_new && !rc_lease_holds(&s->lease);
 }
 
 /* The header of the oldest request's reply.  -EAGAIN where the stream is of no more use. */
@@ -174,7 +178,7 @@ static int next_reply(struct rc_stream *s)
 	struct rc_reader r = { .at = bytes, .end = bytes + sizeof bytes };
 	struct rc_header header;
 
-	if (stale(q->asked_ms))
+	if (stale(s, q->asked_ms))
 		return -EAGAIN;
 	/* Replies that overtook one another, an error: asked for plainly, it will be what it is. */
 	if (rc_line_header(s->line, &header) < 0 || header.operation != RC_OP_PREAD || header.request_id != q->id ||
@@ -219,7 +223,7 @@ static ssize_t take_out(struct rc_stream *s, const struct iovec *into, int count
 {
 	size_t done = 0;
 
-	if (s->left && stale(s->left_asked_ms))		/* the program paused in the middle of a reply */
+	if (s->left && stale(s, s->left_asked_ms))		/* the program paused in the middle of a reply */
 		return -EAGAIN;
 	while (done < want) {
 		struct iovec parts[8];
@@ -254,7 +258,7 @@ ssize_t rc_stream_read(struct rc_sequence *sequence, uint64_t handle, const stru
 	size_t want = 0;
 	ssize_t got;
 
-	if (!rc_config.max_stale_ms)
+	if (!rc_config.max_stale_ms && !rc_lease_holds(&sequence->lease))
 		return -EAGAIN;
 	for (int i = 0; i < count; i++)
 		want += into[i].iov_len;

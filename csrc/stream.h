@@ -11,6 +11,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "lease.h"
+
 struct rc_stream;
 
 /* What a description remembers of its reads. */
@@ -19,6 +21,7 @@ struct rc_sequence {
 	int64_t next;			/* where a read would go on from the last */
 	uint32_t run;			/* reads in sequence so far */
 	uint32_t wanted;		/* how many of them it takes: more, each time that a stream was for nothing */
+	struct rc_lease lease;		/* on the file's content */
 };
 
 /* For a read at `offset` by whoever has the description to himself: bytes, 0 at the end of the file, -EFAULT; -EAGAIN: ask the server.

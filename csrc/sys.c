@@ -410,6 +410,14 @@ uint64_t rc_sys_monotonic_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+uint64_t rc_sys_boot_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 enum { SIGNAL_SET = _NSIG / 8 };	/* the kernel's: 16 bytes on mips, 8 elsewhere */
 
 /* Whether the aligned bytes around `address` can be read: the kernel copies the set before it looks at `how`. */

@@ -82,6 +82,7 @@ int rc_sys_futex_wait(uint32_t *word, uint32_t value, int timeout_ms);
 int rc_sys_futex_wake(uint32_t *word, int count);
 int rc_sys_random(void *bytes, size_t count);
 uint64_t rc_sys_monotonic_ns(void);
+uint64_t rc_sys_boot_ns(void);			/* … that goes on while the machine sleeps */
 
 /* Copies between this process's own buffers where one side came from the program and may be a bad pointer:
  * 0, or -EFAULT with nothing harmed. */

@@ -339,7 +339,8 @@ static size_t put_hello(uint8_t *bytes, size_t size)
 	rc_put_bytes(&w, RC_MAGIC, 8);
 	rc_put_u32(&w, RC_PROTOCOL_VERSION);
 	rc_put_u32(&w, RC_PROTOCOL_MIN_VERSION);
-	rc_put_u64(&w, RC_CAPABILITY_XATTR | RC_CAPABILITY_POLL | RC_CAPABILITY_WATCH | RC_CAPABILITY_IOCTL);
+	rc_put_u64(&w, RC_CAPABILITY_XATTR | RC_CAPABILITY_POLL | RC_CAPABILITY_WATCH | RC_CAPABILITY_IOCTL |
+			 RC_CAPABILITY_LEASE);
 	rc_put_bytes(&w, rc_config.session, 16);
 	rc_put_u64(&w, client_id);
 	rc_put_blob(&w, name, strnlen(name, 64));

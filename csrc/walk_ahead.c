@@ -665,6 +665,7 @@ static bool take_reply(void)
 	r = (struct rc_reader){ .at = room, .end = room + done };
 	slot->opened.handle = rc_get_u64(&r);
 	slot->opened.kind = rc_get_u32(&r);
+	slot->opened.lease.held = false;
 	rc_get_stat(&r, &slot->opened.stat);
 	slot->opened.stat.mask = rc_statx_mask_from_wire(slot->opened.stat.mask);
 	data = rc_get_blob(&r);

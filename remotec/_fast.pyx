@@ -611,6 +611,9 @@ cdef class Link:
         cdef int flags = O_NOCTTY | O_NONBLOCK, fd, result
         cdef char room[LONGEST_PLACE]
         cdef place at
+        cdef uint32_t prefetch = get32(request + RC_OPEN_REQUEST_prefetch)
+        cdef bint leases = wire & RC_LEASE_WANTED_FOR_REST
+        wire &= ~RC_LEASE_WANTED_FOR_REST
         if wire & ~(WIRE_O_NONBLOCK | WIRE_O_NOFOLLOW | WIRE_O_NOATIME | WIRE_O_NOCTTY):
             return PYTHON
         if get32(request + RC_OPEN_REQUEST_resolve):
@@ -624,6 +627,8 @@ cdef class Link:
         c_close(fd)
         if not S_ISREG(at.mode) or not at.size:  # which may be made up as it is read
             return PYTHON
+        if leases and at.size > min(prefetch, <uint32_t>RC_LIMIT_MAX_PREFETCH):
+            return PYTHON
         if wire & WIRE_O_NOFOLLOW:
             flags |= O_NOFOLLOW
         if wire & WIRE_O_NOATIME:
@@ -631,7 +636,7 @@ cdef class Link:
         fd = open_resolved(&at, flags)
         if fd < 0:
             return PYTHON
-        result = self.opened(fd, wire, get32(request + RC_OPEN_REQUEST_prefetch), request_id)
+        result = self.opened(fd, wire, prefetch, request_id)
         if result != MORE:
             c_close(fd)
         return result

@@ -179,7 +179,7 @@ examples:
     add("--debug", action="store_true", help="a line on stderr for each forwarded call")
     add("--stats", action="store_true", help="calls, round trips, bytes, the slowest calls: on stderr at the end")
     add("--trace", metavar="FILE", help="each remote call as a span in FILE; ui.perfetto.dev opens it")
-    add("--max-stale", type=_count, metavar="MS", help="what is known counts for MS ms (1000); 0: ask every time")
+    add("--max-stale", type=_count, metavar="MS", help="what is known counts for MS ms (1000); 0: only under a lease")
     add("--cache-size", type=_count, metavar="MIB", help="memory for it, for all processes together (64); 0: none")
     add("--timeout", type=_seconds, metavar="S", help="wait S seconds for a silent server")
     add("--fd-shift", type=int, metavar="N", help="lowest remote descriptor; 0: the lowest free")

@@ -172,6 +172,17 @@ class Waiting(NamedTuple):
     give_up: "Callable[[], object]" = lambda: None
 
 
+class Deferred(NamedTuple):
+    """A reply that waits for something else to happen in the server.
+
+    `begin(done)` is called first, and returns what ends the wait; done(0), called once and on the loop, has `finish`
+    give the reply. Where it won't be, `give_up` is called."""
+
+    begin: "Callable[[Callable[[int], None]], Callable[[], object]]"
+    finish: "Callable[[int], Any]"
+    give_up: "Callable[[], object]"
+
+
 class Blocking(NamedTuple):
     """A reply that has to wait for a file system: a thread calls `act`, which gives it."""
 
@@ -369,6 +380,9 @@ def readlink(session: Any, request: Any) -> Tuple:
 
 # ------------------------------------------------------------------------------------------------- open, read
 
+_LEASE_WANTED, _LEASE_WANTED_FOR_REST = (
+    protocol.LEASES[name] for name in ("LEASE_WANTED", "LEASE_WANTED_FOR_REST")
+)
 _POSITIONED_MAGIC_NOT = {0x9FA0, 0x62656572, 0x64626720, 0x74726163, 0x27E0EB, 0x63677270, 0x6165676C, 0x73636673}
 """Regular files that are made up as they are read: procfs, sysfs, debugfs, tracefs, cgroups, pstore, securityfs."""
 
@@ -456,13 +470,28 @@ def _reopen(session: Any, request: Any) -> Any:
     return _opened(session, request, os.open(b"/proc/self/fd/%d" % old.fd, flags & ~os.O_NOFOLLOW))
 
 
+def _take_lease(session: Any, request: Any, fd: int, st: Tuple[int, ...]) -> bool:
+    """A read lease on a regular file that's just been opened; False: none is wanted, or to be had."""
+    wanted = request.flags & (_LEASE_WANTED | _LEASE_WANTED_FOR_REST)
+    if not wanted or request.flags & 3 or session.listener is None or not session.listener.willing():
+        return False
+    brought = min(request.prefetch, protocol.LIMITS["MAX_PREFETCH"])
+    if not wanted & _LEASE_WANTED and st[protocol.STAT_SIZE_INDEX] <= brought:
+        return False
+    return session.server.mounts.speed(st[MOUNT_INDEX]) != SLOW and bool(session.server.leases.take(fd))
+
+
 def _opened(session: Any, request: Any, fd: int) -> Any:
+    leased = False
     try:
         st = status(fd, b"", AT_EMPTY_PATH, ALL_STAT)
         host = open_flags(request.flags)
         kind = _kind_of(fd, st, host)
         if kind == protocol.HANDLE_KINDS["KIND_POSITIONED"]:
             os.set_blocking(fd, True)
+            leased = _take_lease(session, request, fd, st)
+            if leased:  # as it is from here on
+                st = status(fd, b"", AT_EMPTY_PATH, ALL_STAT)
         if stat_bits.S_ISFIFO(st[7]) and not host & (os.O_NONBLOCK | O_PATH):
             give_up = functools.partial(os.close, fd)
             return Waiting(fd, select.POLLIN, -1, lambda _: _issue(session, request, fd, kind, st, b""), give_up)
@@ -477,7 +506,7 @@ def _opened(session: Any, request: Any, fd: int) -> Any:
     except BaseException:
         os.close(fd)
         raise
-    return Then(lambda: _issue(session, request, fd, kind, st, data), functools.partial(os.close, fd))
+    return Then(lambda: _issue(session, request, fd, kind, st, data, leased), functools.partial(os.close, fd))
 
 
 def read_at_once(fd: int, count: int, offset: int, speed: int) -> Optional[bytes]:
@@ -510,15 +539,20 @@ def _listed(session: Any, fd: int, most: int) -> bytes:
         return b""
 
 
-def _issue(session: Any, request: Any, fd: int, kind: int, st: Tuple[int, ...], data: bytes) -> Tuple:
+def _issue(
+    session: Any, request: Any, fd: int, kind: int, st: Tuple[int, ...], data: bytes, leased: bool = False
+) -> Tuple:
     mount = st[MOUNT_INDEX]
     made_up = kind == protocol.HANDLE_KINDS["KIND_STREAM"] and stat_bits.S_ISREG(st[7])
-    handle = Handle(fd, kind, request.flags, session.client, mount, session.server.mounts.speed(mount), made_up)
+    flags = request.flags & ~(_LEASE_WANTED | _LEASE_WANTED_FOR_REST)
+    handle = Handle(fd, kind, flags, session.client, mount, session.server.mounts.speed(mount), made_up)
     try:
         number = session.add_handle(handle)
     except BaseException:
         session.server.discard(handle)
         raise
+    if leased and session.listener.grant(number, handle):
+        kind |= protocol.LEASES["LEASE_HELD"]
     return (number, kind, st, data)
 
 
@@ -941,7 +975,7 @@ _NEVER = {
     operation.code
     for operation in (
         protocol.PING, protocol.CLOSE, protocol.SHARE, protocol.SET_FLAGS, protocol.POLL, protocol.WATCH_OPEN,
-        protocol.WATCH_REMOVE, protocol.STATUS,
+        protocol.WATCH_REMOVE, protocol.STATUS, protocol.RECALL,
     )  # fmt: skip
 }
 _LONG = {protocol.READDIR.code, protocol.EXTENTS.code}  # of many steps each
@@ -1008,6 +1042,14 @@ def ping(session: Any, request: Any) -> Any:
     return Bytes(bytes(min(request.size, protocol.LIMITS["MAX_DATA"])))
 
 
+def recall(session: Any, request: Any) -> Any:
+    if session.server.leases is None:
+        raise fail(errno.ENOSYS)
+    if session.listener is None:
+        session.listener = session.server.leases.listener()
+    return session.listener.listen()
+
+
 def get_status(session: Any, request: Any) -> Tuple:
     status: Tuple[int, ...] = session.status()
     return status
@@ -1044,6 +1086,7 @@ HANDLERS: Dict[int, Callable[[Any, Any], Any]] = {
         (protocol.WATCH_REMOVE, watch_remove),
         (protocol.STATUS, get_status),
         (protocol.EXTENTS, extents),
+        (protocol.RECALL, recall),
     )
 }
 """HELLO and CANCEL are the session's own (session.py)."""

@@ -51,6 +51,8 @@ LIMITS = {
     "MAX_HANDLES": 65536,  # of one session
     "MAX_SESSIONS": 16384,  # of one server
     "MAX_SHARE": 1024,  # handles named by one SHARE
+    "MAX_LEASES": 1024,  # of one session
+    "LEASE_TERM": 4000,  # milliseconds that leases count from when the client last asked for recalls
 }
 
 # Named capabilities, negotiated by HELLO: a bit that both sides set is in force.
@@ -285,6 +287,12 @@ FRAME_FLAGS = {"FRAME_ONE_WAY": 1}  # request: do what it says and send no reply
 
 ENTRY_FLAGS = {"ENTRY_NO_XATTRS": 1}  # the entry itself has no extended attributes
 
+# OPEN's, beside its flags and its kind.
+LEASES = {
+    "LEASE_WANTED": 0x80000000,  # request flags: a read lease, whatever the file's length
+    "LEASE_WANTED_FOR_REST": 0x40000000,  # … where the reply doesn't bring all of the content
+    "LEASE_HELD": 0x20000000,  # reply kind: the server will say so before the content changes (RECALL)
+}
 HANDLE_KINDS = {
     "KIND_POSITIONED": 1,  # a regular file: the client keeps the offset and reads with PREAD
     "KIND_STREAM": 2,  # pipe, terminal, device, /proc file: the server keeps the position, READ and LSEEK
@@ -664,3 +672,5 @@ LOCK = _operation(
     Struct("handle" / Int64ub, "command" / Int32ub, "type" / Int32ub, "start" / Int64sb, "length" / Int64sb),
     Struct("type" / Int32ub, "start" / Int64sb, "length" / Int64sb, "pid" / Int32sb),
 )
+# Answered when a lease is to be given up, or after a while; the next one says that what the last reply named has been.
+RECALL = _operation(31, "RECALL", Struct(), Struct("handles" / Blob))

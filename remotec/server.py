@@ -18,7 +18,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional
 
-from . import protocol, sockets, version
+from . import leases, protocol, sockets, version
 from .mounts import SLOW
 from .operations import CAN_LOOK, Handle, Waiting, entries, look
 from .session import HEADER_SIZE, Connection, HandleTable, Server, Session
@@ -454,6 +454,9 @@ async def serve(options: ServeOptions, fast: Any = None) -> None:
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, host.stop)
+        if leases.possible():
+            host.server.leases = leases.Leases(loop.call_later, loop.time)
+            loop.add_signal_handler(signal.SIGIO, host.server.leases.check)
         for listener in listeners:
             host.listen(listener)
             if options.no_auth and listener.family != socket.AF_UNIX:

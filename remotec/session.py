@@ -11,11 +11,12 @@ import functools
 import logging
 import os
 import struct
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
 
 from . import operations, protocol
+from .leases import Leases, Listener
 from .mounts import SLOW, Mounts
-from .operations import Blocking, Bytes, Handle, Then, Waiting, fail
+from .operations import Blocking, Bytes, Deferred, Handle, Then, Waiting, fail
 from .protocol import ProtocolError
 
 log = logging.getLogger("remotec.session")
@@ -90,6 +91,7 @@ class Session:
         self.root_fd = server.root_fd
         self.client = 0  # whose request is being handled
         self.connections: "Set[Connection]" = set()
+        self.listener: Optional[Listener] = None  # of the client that listens for recalls
         self.timers: Dict[Optional[int], Any] = {}  # the server's: of clients that are gone; None: of the session
 
     def has(self, client: int) -> bool:
@@ -110,7 +112,10 @@ class Session:
         return found
 
     def close_handle(self, number: int) -> None:
-        self.server.discard(self.handles.remove(number))
+        handle = self.handles.remove(number)
+        if self.listener is not None:
+            self.listener.closing(number)
+        self.server.discard(handle)
 
     def close_handles(self, owner: Optional[int] = None) -> None:
         """Those of one client, or all."""
@@ -165,6 +170,7 @@ class Server:
         self.look = look
         self.entries = entries
         self.mounts = Mounts()
+        self.leases: Optional[Leases] = None  # none are given
         self.close_descriptor: Callable[[Handle, int], None] = close_at_once
         self.name = name.encode()
         self.sessions: Dict[bytes, Session] = {}
@@ -182,6 +188,9 @@ class Server:
         if self.sessions.get(session.identity) is session:
             del self.sessions[session.identity]
         session.close_handles()
+        if session.listener is not None:
+            session.listener.close()
+            session.listener = None
 
     def discard(self, handle: Handle) -> None:
         """Closes what no table has any more."""
@@ -247,7 +256,7 @@ class Connection:
         self.session: Optional[Session] = None
         self.client = 0
         self.buffer = bytearray()
-        self.waiting: "Dict[int, Tuple[Callable[[], object], Waiting, int]]" = {}
+        self.waiting: "Dict[int, Tuple[Callable[[], object], Union[Waiting, Deferred], int]]" = {}
 
     def feed(self, data: bytes) -> None:
         """What has come from the client."""
@@ -328,7 +337,7 @@ class Connection:
                     return b""
                 else:
                     result = result.act()
-            if isinstance(result, Waiting):
+            if isinstance(result, (Waiting, Deferred)):
                 if len(self.waiting) >= protocol.LIMITS["MAX_IN_FLIGHT"] or one_way:
                     result.give_up()
                     raise fail(errno.EBUSY)
@@ -348,14 +357,15 @@ class Connection:
 
     # ------------------------------------------------------------------------------------------------ waiting
 
-    def start_waiting(self, known: protocol.Operation, request_id: int, waiting: Waiting) -> None:
+    def start_waiting(self, known: protocol.Operation, request_id: int, waiting: "Union[Waiting, Deferred]") -> None:
         def done(events: int) -> None:
             self.waiting.pop(request_id, None)
             reply = self.answer(known, request_id, lambda: waiting.finish(events))
             if reply:
                 self.send(reply)
 
-        self.waiting[request_id] = (self.wait(waiting, done), waiting, known.code)
+        end = waiting.begin(done) if isinstance(waiting, Deferred) else self.wait(waiting, done)
+        self.waiting[request_id] = (end, waiting, known.code)
 
     # ------------------------------------------------------------------------------------------ in a thread
 
@@ -462,7 +472,9 @@ class Connection:
         self.session = session
         self.client = request.client
         session.connections.add(self)
-        capabilities = request.capabilities & (sum(protocol.CAPABILITIES.values()) & ~protocol.CAPABILITIES["LEASE"])
+        capabilities = request.capabilities & sum(protocol.CAPABILITIES.values())
+        if self.server.leases is None:
+            capabilities &= ~protocol.CAPABILITIES["LEASE"]
         limits = protocol.LIMITS
         reply = protocol.HELLO.reply.build(
             version, limits["MAX_DATA"], limits["MAX_REQUEST"], limits["MAX_IN_FLIGHT"], capabilities, self.about

@@ -11,6 +11,7 @@ cdef extern from "protocol.h" nogil:
         RC_KIND_POSITIONED
         RC_LIMIT_MAX_PATH
         RC_LIMIT_MAX_PREFETCH
+        RC_LEASE_WANTED_FOR_REST
         RC_OP_OPEN
         RC_OP_CLOSE
         RC_OP_STAT

@@ -11,11 +11,12 @@ from remotec import protocol
 from remotec.protocol import HEADER
 
 NAMES = {code: operation.name for code, operation in protocol.OPERATIONS.items()}
+NOT_WAITED_FOR = {protocol.HELLO.code, protocol.RECALL.code}
 ONE_WAY = protocol.FRAME_FLAGS["FRAME_ONE_WAY"]
 
 
 class CountingRelay:
-    """Carries connections, counts the requests that have a reply, but for HELLO (not waited for)."""
+    """Carries connections, counts the requests that have a reply, but for what no program waits for: HELLO, RECALL."""
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
@@ -56,5 +57,5 @@ class CountingRelay:
             if len(pending) < HEADER.size + header.length:
                 return
             del pending[: HEADER.size + header.length]
-            if not header.flags & ONE_WAY and header.operation != protocol.HELLO.code:
+            if not header.flags & ONE_WAY and header.operation not in NOT_WAITED_FOR:
                 self.counts[NAMES[header.operation]] += 1

@@ -55,6 +55,10 @@ def test_routes(tmp_path: Path) -> None:
     run(build("test_route", ["csrc/route.c"], tmp_path))
 
 
+def test_leases(tmp_path: Path) -> None:
+    run(build("test_lease", core(), tmp_path))
+
+
 def test_the_cache_and_writers_that_are_killed(tmp_path: Path) -> None:
     run(build("test_cache", core(), tmp_path))
 

@@ -226,7 +226,7 @@ def test_replies_stop_where_there_are_enough(peer: Peer) -> None:
     assert sizes == [5 * 1020] * 20 + [0]
 
 
-@pytest.mark.parametrize("operation", [0, 31, 999, 65535])
+@pytest.mark.parametrize("operation", [0, max(protocol.OPERATIONS) + 1, 999, 65535])
 @pytest.mark.parametrize("payload", [b"", b"anything at all"])
 def test_an_unknown_operation_is_enosys_and_the_connection_lives(peer: Peer, operation: int, payload: bytes) -> None:
     said = peer.say(frame(operation, 8, payload))

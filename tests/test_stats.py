@@ -81,7 +81,6 @@ class Run:
         relay.counts.clear()
         words = [*command(relay.address, box, tier, "--stats", *options), "sh", "-c", line]
         done = subprocess.run(words, capture_output=True, timeout=60, text=True)
-        del relay.counts["STATUS"]  # remotec-run's own
         self.requests = relay.counts.copy()
         self.status, self.out, self.err = done.returncode, done.stdout, done.stderr
         self.stats = parse(done.stderr)

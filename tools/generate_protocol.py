@@ -46,6 +46,7 @@ WIRE_TABLES = {
     "FRAME": protocol.FRAME_FLAGS,
     "KIND": protocol.HANDLE_KINDS,
     "ENTRY": protocol.ENTRY_FLAGS,
+    "LEASE": protocol.LEASES,
     "LOCK_TYPE": protocol.LOCK_TYPES,
     "LOCK_COMMAND": protocol.LOCK_COMMANDS,
     "WIRE": {**protocol.ACCESS_MODES, **protocol.MODE, **protocol.DIRENT_TYPES, **protocol.ACCESS},

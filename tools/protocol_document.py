@@ -32,6 +32,7 @@ TABLES: Dict[str, Tuple[Dict[str, int], str]] = {
     "CAPABILITIES": (protocol.CAPABILITIES, "#x"),
     "FRAME_FLAGS": (protocol.FRAME_FLAGS, "#x"),
     "HANDLE_KINDS": (protocol.HANDLE_KINDS, "d"),
+    "LEASES": (protocol.LEASES, "#x"),
     "ERRNO": (protocol.ERRNO, "d"),
     "ACCESS_MODES": (protocol.ACCESS_MODES, "d"),
     "OPEN_FLAGS": (protocol.OPEN_FLAGS, "#x"),

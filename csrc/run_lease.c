@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+#include "run_lease.h"
+
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "lease.h"
+#include "protocol.h"
+#include "transport.h"
+#include "wire.h"
+
+enum { MOST = 4 + 8 * RC_LIMIT_MAX_LEASES };
+
+static struct connection *line;
+static bool asked;
+static uint32_t id, sent_ms;
+
+/* No request of a program's: it isn't counted as one. */
+static bool ask(void)
+{
+	uint8_t frame[RC_HEADER_SIZE];
+	struct rc_writer w = { .at = frame, .end = frame + sizeof frame };
+	struct rc_header header = { .operation = RC_OP_RECALL, .request_id = ++id };
+
+	sent_ms = rc_lease_now();
+	rc_put_header(&w, &header);
+	asked = rc_line_send(line, frame, sizeof frame) == 0;
+	return asked;
+}
+
+void rc_run_lease_start(struct connection *own, bool able)
+{
+	line = own;
+	rc_lease_listen(able && ask());
+}
+
+/* The reply to what was asked, and then the next question: who asks it has written down what the reply said. */
+static bool take_reply(void)
+{
+	uint8_t bytes[MOST];
+	struct rc_header header;
+	struct rc_reader r;
+	struct rc_blob handles;
+	uint32_t done = 0;
+
+	if (rc_line_header(line, &header) < 0 || header.operation != RC_OP_RECALL || header.request_id != id || header.error ||
+	    header.length > MOST)
+		return false;
+	while (done < header.length) {
+		struct iovec part = { bytes + done, header.length - done };
+		ssize_t got = rc_line_receive(line, &part, 1);
+
+		if (got < 0)
+			return false;
+		done += (uint32_t)got;
+	}
+	r = (struct rc_reader){ .at = bytes, .end = bytes + done };
+	handles = rc_get_blob(&r);
+	if (r.failed || r.at != r.end || handles.length % 8)
+		return false;
+	for (r = (struct rc_reader){ .at = handles.bytes, .end = handles.bytes + handles.length }; r.at < r.end;)
+		rc_lease_recall(rc_get_u64(&r));
+	rc_lease_heard(sent_ms);
+	return ask();
+}
+
+bool rc_run_lease_attend(void)
+{
+	if (asked && take_reply())
+		return true;
+	rc_lease_listen(false);
+	return false;
+}
