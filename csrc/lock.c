@@ -15,15 +15,20 @@
 
 enum { FIRST_PAUSE_MS = 1, LONGEST_PAUSE_MS = 20 };
 
-/* Whether what interrupted us is to begin the call again: every handler that the program has says so.  Which of them ran can't be
- * known of a wait that has an end. */
+static bool is_fault(int number)
+{
+	return number == SIGSEGV || number == SIGBUS || number == SIGFPE || number == SIGILL || number == SIGTRAP;
+}
+
+/* Whether what interrupted us is to begin the call again: every handler that the program has says so, but for those of faults,
+ * which don't come to who waits.  Which of them ran can't be known of a wait that has an end. */
 static bool begins_again(void)
 {
 	struct sigaction action;
 	int saved = errno, again = 0, over = 0;
 
 	for (int number = 1; number < _NSIG; number++)
-		if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN)
+		if (!is_fault(number) && sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN)
 			++*(action.sa_flags & SA_RESTART ? &again : &over);
 	errno = saved;
 	return again && !over;

@@ -58,7 +58,7 @@ def fuzz(build: str, tier: str, programs: int, seed: int) -> Iterator[str]:
                 assert not strays, f"seed {seed + done}: {strays} of a remote directory were made in a local one"
                 yield said
             with Client(server.address) as client:
-                until = time.monotonic() + 90  # what a killed client held is kept for a while
+                until = time.monotonic() + 15  # what a killed client held is kept for server.CLIENT_GRACE_S
                 while client.call(protocol.STATUS).all_handles:
                     assert time.monotonic() < until, "handles are left"
                     time.sleep(0.2)

@@ -21,7 +21,8 @@ static char text_path[512], directory_path[512], missing_path[512], program_path
 static char *edge;			/* what follows can't be read or written */
 
 /* Arguments: k the file, d the directory, o a local file; K, D, M paths of those and of nothing, P and L of a program that is
- * there or local; b a buffer, n its size; v iovec, h open_how; a a list of strings, e one of which can't be read; numbers. */
+ * there or local; b a buffer, n its size; v iovec, h open_how; a a list of strings, e one of which can't be read, u the
+ * environment, without which a sanitizer would have no options; numbers. */
 #define TEXT(x) TEXT_OF(x)
 #define TEXT_OF(x) #x
 #define CALL(name, arguments) { #name, TEXT(__NR_##name), arguments },
@@ -37,8 +38,8 @@ static const struct {
 	CALL(preadv2, "kv1000") CALL(fstat, "kb") CALL(fstat, "db") CALL(fstat64, "kb") CALL(fstatfs, "kb")
 	CALL(getdents64, "dbn") CALL(sendfile, "okb1") CALL(splice, "kbob10") CALL(inotify_add_watch, "oM1")
 	CALL(getcwd, "bn") CALL(poll, "b20") CALL(write, "obn") CALL(write, "kbn")
-	CALL(execve, "Laa") CALL(execve, "Lae") CALL(execve, "Paa") CALL(execve, "Pae") CALL(execve, "Pea")
-	CALL(execveat, "dPaa0") CALL(execveat, "dPae0")
+	CALL(execve, "Lau") CALL(execve, "Lae") CALL(execve, "Pau") CALL(execve, "Pae") CALL(execve, "Peu")
+	CALL(execveat, "dPau0") CALL(execveat, "dPae0")
 };
 
 static long good(char letter)
@@ -60,6 +61,7 @@ static long good(char letter)
 	case 'L': return (long)"/bin/true";
 	case 'a': return (long)list;
 	case 'e': return (long)unreadable;
+	case 'u': return (long)environ;
 	case 'x': return (long)"user.none";
 	case 'n': return 100;
 	case 's': return sizeof how;
@@ -112,12 +114,14 @@ int main(int argc, char **argv)
 			char name[32];
 			long a[6] = { 0 };
 
-			if (!strchr("KDMPabvxh", calls[i].arguments[j]))
+			if (!strchr("KDMPabuvxh", calls[i].arguments[j]))
 				continue;
 			memset(edge - 4096, '/', 4096);
 			for (int k = 0; calls[i].arguments[k]; k++)
 				a[k] = good(calls[i].arguments[k]);
 			for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
+				if (calls[i].arguments[j] == 'u' && !bad[k].at)
+					continue;
 				a[j] = (long)bad[k].at;
 				snprintf(name, sizeof name, "argument %d %s", j + 1, bad[k].name);
 				make((int)i, atol(calls[i].number), a, name);
