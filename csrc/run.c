@@ -30,6 +30,7 @@
 #include "report.h"
 #include "run_command.h"
 #include "run_launch.h"
+#include "run_pages.h"
 #include "run_stats.h"
 #include "run_tree.h"
 #include "run_watch.h"
@@ -141,6 +142,7 @@ static void set_environment(void)
 	if (options.cache_size)
 		put("REMOTEC_CACHE_SIZE", options.cache_size);
 	put("REMOTEC_CACHE", NULL);
+	put("REMOTEC_PAGES", NULL);
 }
 
 static char **plain_environment;
@@ -237,6 +239,21 @@ static void open_cache(void)
 	snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)getpid(), fd);
 	put("REMOTEC_CACHE", path);
 	rc_config.cache = path;
+}
+
+/* As long as we are there placeholders can be made in it; those that there are last longer. */
+static void open_pages(void)
+{
+	static char path[64];
+	int fd = rc_pages_start();
+
+	if (fd < 0) {		/* mappings are filled first */
+		rc_debug("no mount for pages: %s", strerror(-fd));
+		return;
+	}
+	snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)getpid(), fd);
+	put("REMOTEC_PAGES", path);
+	rc_config.pages = path;
 }
 
 /* ------------------------------------------------------------------------------------------- preload alone */
@@ -365,6 +382,7 @@ int main(int count, char **arguments)
 			fail("--trace %s: %s", options.trace, strerror(-bad));
 		atexit(rc_run_trace_end);
 	}
+	open_pages();
 	result = run(control);
 	if (options.stats)
 		rc_run_stats_print();
