@@ -14,7 +14,7 @@ enum { MOST_CACHE = 1024 };
 const char *const rc_config_variables[] = {
 	"REMOTE_SERVER", "LOCAL_PATHS", "REMOTE_PATHS", "REMOTE_FD_SHIFT", "LIBREMOTEC_DEBUG", "REMOTEC_SESSION",
 	"REMOTEC_CONTROL", "REMOTEC_TIER", "REMOTEC_TIMEOUT", "REMOTEC_MAX_STALE", "REMOTEC_STATS",
-	"REMOTEC_CACHE", "REMOTEC_CACHE_SIZE",
+	"REMOTEC_CACHE", "REMOTEC_CACHE_SIZE", "REMOTEC_PAGES",
 	NULL,
 };
 
@@ -78,6 +78,7 @@ void rc_config_load(char *const *environment)
 	rc_config.cache_size = number_of(environment, "REMOTEC_CACHE_SIZE", 64);
 	if (rc_config.cache_size > MOST_CACHE)
 		rc_config.cache_size = MOST_CACHE;
+	rc_config.pages = copy_of(value_of(environment, "REMOTEC_PAGES"));
 	rc_config.debug = number_of(environment, "LIBREMOTEC_DEBUG", 0) != 0;
 	rc_config.supervised = tier && (!strcmp(tier, "both") || !strcmp(tier, "supervisor"));
 	rc_config.control = copy_of(value_of(environment, "REMOTEC_CONTROL"));

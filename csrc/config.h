@@ -14,6 +14,7 @@
  *   REMOTEC_MAX_STALE   milliseconds that what is known of files may be old; default 1000; 0: nothing is kept
  *   REMOTEC_CACHE       path of the mapping that it is kept in for the whole tree (cache.h); default: each process has its own
  *   REMOTEC_CACHE_SIZE  MiB of it, at most 1024; default 64; 0: none
+ *   REMOTEC_PAGES       path of the mount whose files are placeholders that the kernel fetches (run_pages.h)
  *   REMOTEC_TIMEOUT     seconds to wait for a server that has stopped answering; default 30
  */
 #ifndef RC_CONFIG_H
@@ -38,6 +39,7 @@ struct rc_config {
 	int max_stale_ms;
 	const char *cache;	/* NULL: of our own */
 	int cache_size;		/* MiB */
+	const char *pages;	/* NULL: there is no such mount */
 	int error;		/* 0, or the -errno that every remote call returns: the rules contradict one another… */
 	const char *problem;	/* …and the sentence that says so */
 };

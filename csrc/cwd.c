@@ -28,7 +28,7 @@ int rc_cwd_open(struct rc_location at, struct rc_opened *opened)
 int rc_cwd_placeholder(uint64_t handle, const char *path)
 {
 	struct rc_placeholder made;
-	int fd = rc_placeholder_create(handle, RC_CWD_KIND, O_RDWR | O_CLOEXEC, 1, &made);
+	int fd = rc_placeholder_create(handle, RC_CWD_KIND, 0, O_RDWR | O_CLOEXEC, 1, &made);
 	ssize_t put = fd < 0 ? fd : rc_sys_pwrite(fd, path, strlen(path), 0);
 
 	if (fd >= 0 && put < 0)

@@ -21,6 +21,7 @@ struct filling {
 	int to;				/* the placeholder, opened for writing */
 	uint8_t *buffer;		/* PIECE bytes */
 	bool early;			/* what OPEN brought will do: nothing was mapped before */
+	int64_t fetched, most;		/* bytes, and how many there may be; 0: not looked yet */
 };
 
 /* --------------------------------------------------------------------------------------------------- stamps */
@@ -79,7 +80,10 @@ static int fetch(struct filling *f, int64_t offset, int64_t end)
 	struct rc_sequence sequence = { 0 };
 	int bad = 0;
 
-	if (end - offset > LARGE && end - offset > memory_for_us())
+	f->fetched += end - offset;
+	if (f->fetched > LARGE && !f->most)
+		f->most = memory_for_us();
+	if (f->fetched > LARGE && f->fetched > f->most)
 		return -ENOMEM;
 	if (end - offset > PIECE)
 		rc_stream_expect(&sequence, offset);
@@ -230,8 +234,19 @@ static void lock(int to)
 		;
 }
 
+/* What the kernel fetches by itself it only has to look at again. */
+bool rc_mapping_paged(int fd)
+{
+	struct rc_placeholder p;
+
+	return rc_placeholder_identify(fd, &p) == 1 && p.paged;
+}
+
 static int fill(struct rc_description *d, int fd, int64_t offset, int64_t end)
 {
+	if (rc_mapping_paged(fd))
+		return rc_sys_refresh(fd);
+
 	struct filling f = { .d = d, .to = rc_sys_reopen(fd, O_RDWR | O_CLOEXEC) };
 	int bad = -ENOMEM, attempts = 3;
 
@@ -243,6 +258,8 @@ static int fill(struct rc_description *d, int fd, int64_t offset, int64_t end)
 		do	/* again where the file shrank meanwhile */
 			bad = d->kind == RC_KIND_POSITIONED ? fill_positioned(&f, offset, end) : fill_stream(&f);
 		while (bad == -EAGAIN && --attempts);
+		if (bad == -ENOMEM && f.early)		/* what it has taken already */
+			rc_sys_truncate(f.to, 0);
 		RC_SYS(SYS_munmap, f.buffer, PIECE, 0, 0, 0, 0);
 	}
 	rc_sys_close(f.to);

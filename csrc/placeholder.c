@@ -7,10 +7,13 @@
 #include <sys/stat.h>
 
 #include "config.h"
+#include "protocol.h"
 #include "sys.h"
 
 #define LINK_START "/memfd:remotec:"
-enum { HEX_SESSION = 32, NAME_SIZE = 96 };
+enum { HEX_SESSION = 32, NAME_SIZE = 96, PATH_SIZE = 64 + NAME_SIZE };
+/* Smaller files are fetched whole sooner than asked for in parts. */
+enum { PAGED_FROM = 32 * 1024 * 1024 };
 
 static char *put_hex(char *to, uint64_t value, int digits)
 {
@@ -22,11 +25,49 @@ static char *put_hex(char *to, uint64_t value, int digits)
 	return to;
 }
 
-int rc_placeholder_create(uint64_t handle, uint32_t kind, int open_flags, int lowest, struct rc_placeholder *made)
+static char *put_text(char *to, const char *text)
 {
-	char name[NAME_SIZE] = "remotec:", *at = name + strlen(name);
+	size_t length = strlen(text);
+
+	memcpy(to, text, length);
+	return to + length;
+}
+
+static int open_memory(const char *name, int open_flags)
+{
+	int memory = rc_sys_memfd(name, MFD_CLOEXEC), opened;
+
+	if (memory < 0)
+		return memory;
+	opened = rc_sys_reopen(memory, open_flags);
+	rc_sys_close(memory);
+	return opened;
+}
+
+/* In the mount, and without a name from then on. */
+static int open_paged(const char *name, int open_flags)
+{
+	char path[PATH_SIZE], *at;
+	int fd;
+
+	if (!rc_config.pages || strlen(rc_config.pages) + NAME_SIZE > sizeof path)
+		return -ENOENT;
+	at = put_text(path, rc_config.pages);
+	at = put_text(at, "/memfd:");
+	at = put_text(at, name);
+	strcpy(at, "p");
+	fd = rc_sys_open(AT_FDCWD, path, open_flags, 0);
+	if (fd >= 0)
+		RC_SYS(SYS_unlinkat, AT_FDCWD, path, 0, 0, 0, 0);
+	return fd;
+}
+
+int rc_placeholder_create(uint64_t handle, uint32_t kind, uint64_t size, int open_flags, int lowest,
+			  struct rc_placeholder *made)
+{
+	char name[NAME_SIZE], *at = put_text(name, "remotec:");
 	struct rc_identity identity;
-	int memory, opened, placed, bad;
+	int opened = -ENOENT, placed, bad;
 
 	for (int i = 0; i < 16; i++)
 		at = put_hex(at, rc_config.session[i], 2);
@@ -35,19 +76,23 @@ int rc_placeholder_create(uint64_t handle, uint32_t kind, int open_flags, int lo
 	*at++ = ':';
 	*at++ = (char)('0' + kind);
 	*at = '\0';
-	memory = rc_sys_memfd(name, MFD_CLOEXEC);
-	if (memory < 0)
-		return memory;
-	bad = rc_sys_identity(memory, &identity);
 	/* O_PATH would make a descriptor that poll and F_GETFL call bad; a directory's flags mean nothing to a memfd. */
 	open_flags &= O_ACCMODE | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_SYNC | O_DSYNC | O_NOATIME | O_PATH;
-	opened = bad ? bad : rc_sys_reopen(memory, open_flags);
-	rc_sys_close(memory);
+	if (kind == RC_KIND_POSITIONED && size >= PAGED_FROM)
+		opened = open_paged(name, open_flags);
+	made->paged = opened >= 0;
+	if (!made->paged)
+		opened = open_memory(name, open_flags);
 	if (opened < 0)
 		return opened;
+	bad = rc_sys_identity(opened, &identity);
+	if (bad) {
+		rc_sys_close(opened);
+		return bad;
+	}
 	placed = opened;
 	if (opened < lowest || lowest == 0) {
-		/* `memory` had the lowest free number, which is free again now. */
+		/* The memfd had the lowest free number, which is free again now. */
 		placed = rc_sys_dup_high(opened, lowest, open_flags & O_CLOEXEC);
 		if (placed >= 0 && (lowest || placed < opened)) {
 			rc_sys_close(opened);
@@ -95,6 +140,8 @@ bool rc_placeholder_parse(const char *link, struct rc_placeholder *found)
 	found->kind = 0;
 	for (; *link >= '0' && *link <= '9'; link++)
 		found->kind = found->kind * 10 + (uint32_t)(*link - '0');
+	found->paged = *link == 'p';
+	link += found->paged;
 	return !strcmp(link, " (deleted)") || !*link;
 }
 

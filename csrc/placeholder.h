@@ -5,6 +5,9 @@
  * Name: "remotec:<session, 32 hex digits>:<handle, hex>:<kind, one digit>", as "/proc/self/fd/N" shows it behind
  * "/memfd:".  It is re-opened through /proc/self/fd with the access mode that the program asked for, so that F_GETFL
  * tells the truth; a KIND_POSITIONED placeholder's own offset is the file's.
+ *
+ * That of a large file is one of the mount of run_pages.h where there is one, by the same name with a "p" behind it: the kernel
+ * fetches what is mapped of it.
  */
 #ifndef RC_PLACEHOLDER_H
 #define RC_PLACEHOLDER_H
@@ -18,12 +21,15 @@ struct rc_placeholder {
 	uint32_t kind;
 	uint64_t ino;		/* of the memfd: tells whether a number still is what it was */
 	uint32_t dev_major, dev_minor;
+	bool paged;		/* of the mount, rather than a memfd */
 };
 
 /* A new placeholder at any free number >= lowest (raising the soft limit around the call where needed; `lowest` 0: the
- * lowest free number).  open_flags: the program's (access mode, O_APPEND, O_NONBLOCK, O_CLOEXEC… are set on it).
+ * lowest free number).  size: the file's, where that is known.  open_flags: the program's (access mode, O_APPEND, O_NONBLOCK,
+ * O_CLOEXEC… are set on it).
  * Returns the descriptor or -errno. */
-int rc_placeholder_create(uint64_t handle, uint32_t kind, int open_flags, int lowest, struct rc_placeholder *made);
+int rc_placeholder_create(uint64_t handle, uint32_t kind, uint64_t size, int open_flags, int lowest,
+			  struct rc_placeholder *made);
 
 /* What the descriptor is: 1 and *found; 0: an ordinary local descriptor; -EBADF.  `other_session` placeholders are
  * found too: compare the session. */

@@ -52,6 +52,7 @@ typedef int rc_ioctl_request;
 typedef unsigned rc_messages_flags;
 #endif
 
+struct epoll_event;
 struct statx;
 struct statfs;
 struct statfs64;
@@ -209,6 +210,7 @@ int rc_refuse_entry(const char *call, const struct rc_target *t);		/* unlink, rm
 
 void rc_process_start(char *const *environment);
 void rc_share_all(bool over_exec);
+void rc_share(int fd);
 void rc_in_child(void);
 void rc_share_in_message(const struct msghdr *message);
 void rc_forget_in_message(const struct msghdr *message);
@@ -220,6 +222,7 @@ ssize_t rc_remote_getdents(struct rc_description *d, int fd, void *user, size_t 
 /* ------------------------------------------------------------------------------- waiting: preload_wait.c */
 
 int rc_remote_unwatch(struct rc_description *d, int wd);
+int rc_remote_epoll(struct rc_description *d, int epoll, int operation, int fd, struct epoll_event *event);
 
 /* ---------------------------------------------------------------------------- streams: preload_stdio.c */
 

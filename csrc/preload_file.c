@@ -30,7 +30,7 @@
 static int adopt(const struct rc_opened *opened, int flags, const struct rc_known *known)
 {
 	struct rc_placeholder made;
-	int fd = rc_placeholder_create(opened->handle, opened->kind, flags, rc_config.fd_shift, &made);
+	int fd = rc_placeholder_create(opened->handle, opened->kind, opened->stat.size, flags, rc_config.fd_shift, &made);
 
 	if (fd >= 0 && rc_fdtable_insert(fd, &made) < 0) {
 		rc_sys_close(fd);
@@ -832,7 +832,7 @@ COPY(copy_file_range, false)
 
 static _Atomic bool mapped;		/* whether there ever was a mapping of one of ours */
 
-/* A mapping is of the placeholder itself, which gets what it covers first. */
+/* A mapping is of the placeholder itself, which gets what it covers first.  1: a supervisor needn't look at it, now or later. */
 static int prepare_mapping(struct rc_description *d, int fd, size_t length, int protection, int flags, int64_t offset)
 {
 	int bad;
@@ -840,22 +840,35 @@ static int prepare_mapping(struct rc_description *d, int fd, size_t length, int 
 	rc_debug("mmap() on remote fd %d", fd);
 	atomic_store_explicit(&mapped, true, memory_order_relaxed);
 	bad = rc_mapping_prepare(d, fd, length, protection, flags, offset);
-	return bad ? rc_refuse("mmap", fd, bad) : 0;
+	if (bad || !rc_mapping_paged(fd))
+		return bad ? rc_refuse("mmap", fd, bad) : 0;
+	rc_share(fd);		/* its last descriptor's end isn't the end of it */
+	return 1;
 }
+
+#if RC_HAVE_RAW
+#define RAW_MMAP(...) (void *)(intptr_t)rc_finish(RC_SYS(SYS_mmap, __VA_ARGS__))
+#else
+#define RAW_MMAP(...) MAP_FAILED
+#endif
 
 #define MMAP(name, offset_type) \
 	RC_EXPORT void *name(void *at, size_t length, int protection, int flags, int fd, offset_type offset) \
 	{ \
 		struct rc_description *d; \
+		int done = 0; \
 		if (!rc_ready()) \
 			return rc_pass_##name()(at, length, protection, flags, fd, offset); \
 		d = flags & MAP_ANONYMOUS || fd < 0 ? NULL : rc_fdtable_get(fd); \
-		if (d && rc_finish(RC_SPAN("mmap", NULL, fd, d->handle, \
-					   prepare_mapping(d, fd, length, protection, flags, offset))) < 0) \
+		if (d) \
+			done = (int)RC_SPAN("mmap", NULL, fd, d->handle, \
+					    prepare_mapping(d, fd, length, protection, flags, offset)); \
+		if (rc_finish(done) < 0) \
 			return MAP_FAILED; \
 		if (!d && !(flags & MAP_ANONYMOUS)) \
 			rc_count_local(); \
-		return rc_next_##name(at, length, protection, flags, fd, offset); \
+		return done && rc_raw ? RAW_MMAP(at, length, protection, flags, fd, offset) \
+				      : rc_next_##name(at, length, protection, flags, fd, offset); \
 	}
 MMAP(mmap, off_t)
 #ifdef __GLIBC__
@@ -870,6 +883,8 @@ static int grow_mapping(const void *at, size_t size)
 
 	if (!rc_mapping_at(0, (uintptr_t)at, &p, &offset))
 		return 0;
+	if (p.paged)
+		return 1;
 	for (int fd = 0; fd < RC_FDTABLE_DIRECT; fd++) {
 		uintptr_t entry = atomic_load_explicit(&rc_fdtable_direct[fd], memory_order_relaxed);
 		struct rc_description *d = entry > RC_FD_LOCAL ? (struct rc_description *)entry : NULL;
@@ -878,7 +893,7 @@ static int grow_mapping(const void *at, size_t size)
 		if (!d || d->ino != p.ino || rc_fdtable_get(fd) != d)
 			continue;
 		bad = prepare_mapping(d, fd, size, PROT_READ, MAP_PRIVATE, offset);
-		return bad ? bad : 1;
+		return bad < 0 ? bad : 1;
 	}
 	return rc_refuse("mremap", -1, -ENOMEM);
 }

@@ -68,7 +68,7 @@ static void descriptors_of(const struct msghdr *message, void (*each)(int fd))
 			}
 }
 
-static void share_one(int fd)
+void rc_share(int fd)
 {
 	rc_fdtable_share(fd, report);
 }
@@ -82,7 +82,7 @@ void rc_share_in_message(const struct msghdr *message)
 	    m.msg_controllen > sizeof control || rc_copy_in(control, m.msg_control, m.msg_controllen) < 0)
 		return;			/* the kernel says what is wrong with it */
 	m.msg_control = control;
-	descriptors_of(&m, share_one);
+	descriptors_of(&m, rc_share);
 }
 
 void rc_forget_in_message(const struct msghdr *message)

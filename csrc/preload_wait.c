@@ -71,6 +71,12 @@ int rc_remote_unwatch(struct rc_description *d, int wd)
 	return d->kind == RC_KIND_WATCH ? rc_notify_remove(d->handle, wd) : -EINVAL;
 }
 
+/* No regular file can be waited for, though a placeholder of run_pages.h's could. */
+int rc_remote_epoll(struct rc_description *d, int epoll, int operation, int fd, struct epoll_event *event)
+{
+	return d->kind == RC_KIND_POSITIONED ? -EPERM : (int)RC_SYS(SYS_epoll_ctl, epoll, operation, fd, event, 0, 0);
+}
+
 /* ------------------------------------------------------------------------------------------ poll and select */
 
 enum { MOST_POLLED = 2048 };

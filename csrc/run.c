@@ -32,6 +32,7 @@
 #include "run_command.h"
 #include "run_launch.h"
 #include "run_lease.h"
+#include "run_pages.h"
 #include "run_stats.h"
 #include "run_tree.h"
 #include "run_watch.h"
@@ -143,6 +144,7 @@ static void set_environment(void)
 	if (options.cache_size)
 		put("REMOTEC_CACHE_SIZE", options.cache_size);
 	put("REMOTEC_CACHE", NULL);
+	put("REMOTEC_PAGES", NULL);
 }
 
 static char **plain_environment;
@@ -250,6 +252,21 @@ static void open_cache(void)
 	snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)getpid(), fd);
 	put("REMOTEC_CACHE", path);
 	rc_config.cache = path;
+}
+
+/* As long as we are there placeholders can be made in it; those that there are last longer. */
+static void open_pages(void)
+{
+	static char path[64];
+	int fd = rc_pages_start();
+
+	if (fd < 0) {		/* mappings are filled first */
+		rc_debug("no mount for pages: %s", strerror(-fd));
+		return;
+	}
+	snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)getpid(), fd);
+	put("REMOTEC_PAGES", path);
+	rc_config.pages = path;
 }
 
 /* ------------------------------------------------------------------------------------------- preload alone */
@@ -378,6 +395,7 @@ int main(int count, char **arguments)
 		atexit(rc_run_trace_end);
 	}
 	rc_run_lease_start(line, info.capabilities & RC_CAPABILITY_LEASE);
+	open_pages();
 	result = run(control, line);
 	if (options.stats)
 		rc_run_stats_print();

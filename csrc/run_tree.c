@@ -63,25 +63,25 @@ static void ignore_signals(void)
 
 /* ----------------------------------------------------------------------------------------------- the command */
 
-static void send_listener(int link, int listener)
+void rc_send_descriptor(int link, int fd)
 {
-	struct iovec part = { &listener, sizeof listener };
+	struct iovec part = { &fd, sizeof fd };
 	union {
 		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof listener)];
-	} control = { .header = { .cmsg_len = CMSG_LEN(sizeof listener), .cmsg_level = SOL_SOCKET,
+		char bytes[CMSG_SPACE(sizeof fd)];
+	} control = { .header = { .cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET,
 				  .cmsg_type = SCM_RIGHTS } };
 	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
 
-	if (listener >= 0) {
-		memcpy(CMSG_DATA(&control.header), &listener, sizeof listener);
+	if (fd >= 0) {
+		memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
 		message.msg_control = &control;
 		message.msg_controllen = sizeof control;
 	}
 	rc_sys_sendmsg(link, &message, MSG_NOSIGNAL);
 }
 
-static int receive_listener(int link)
+int rc_receive_descriptor(int link)
 {
 	int value = -EIO;
 	struct iovec part = { &value, sizeof value };
@@ -109,7 +109,7 @@ __attribute__((noreturn)) static void become_command(const struct rc_run *run, i
 	rc_command_signals();
 	rc_abis_prepare();
 	listener = rc_filter_install();
-	send_listener(link, listener);
+	rc_send_descriptor(link, listener);
 	if (listener >= 0)
 		close(listener);
 	else if (!run->preloaded)
@@ -208,7 +208,7 @@ __attribute__((noreturn)) static void supervise(const struct rc_run *run)
 		become_command(run, link[1]);
 	ignore_signals();
 	close(link[1]);
-	listener = command < 0 ? -errno : receive_listener(link[0]);
+	listener = command < 0 ? -errno : rc_receive_descriptor(link[0]);
 	close(link[0]);
 	silence(0, 1);
 	rc_transport_after_fork();

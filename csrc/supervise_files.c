@@ -274,7 +274,8 @@ int64_t rc_do_mremap(struct rc_notice *notice, const int64_t *a)
 	struct rc_placeholder p;
 	int64_t offset;
 
-	if (!mapped || (uint64_t)a[2] <= (uint64_t)a[1] || !rc_mapping_at((int)notice->n->pid, at, &p, &offset))
+	if (!mapped || (uint64_t)a[2] <= (uint64_t)a[1] || !rc_mapping_at((int)notice->n->pid, at, &p, &offset) ||
+	    p.paged)
 		return RC_LET;
 	return rc_refuse_call(notice, "mapping", -ENOMEM);
 }
@@ -503,6 +504,13 @@ int64_t rc_do_flock(struct rc_notice *notice, const int64_t *a)
 	rc_debug("flock() on remote fd %d", (int)a[0]);
 	rc_watch_read();
 	return leave(own, rc_lock_whole(d, (int)a[1]));
+}
+
+/* No regular file can be waited for, though a placeholder of run_pages.h's could. */
+int64_t rc_do_epoll_ctl(struct rc_notice *notice, const int64_t *a)
+{
+	BORROW(a[0]);
+	return leave(own, d->kind == RC_KIND_POSITIONED ? -EPERM : RC_LET);
 }
 
 int64_t rc_do_refuse_fd(struct rc_notice *notice, const int64_t *a)

@@ -174,7 +174,8 @@ static int64_t adopt(struct rc_notice *notice, const struct rc_opened *opened, i
 	struct rc_description *d;
 	struct rc_placeholder made;
 	/* A descriptor with O_PATH can't be put into another process; the placeholder's kind says the same. */
-	int fd = rc_placeholder_create(opened->handle, opened->kind, (flags & ~O_PATH) | O_CLOEXEC, 1, &made);
+	int fd = rc_placeholder_create(opened->handle, opened->kind, opened->stat.size, (flags & ~O_PATH) | O_CLOEXEC, 1,
+				       &made);
 
 	d = fd < 0 ? NULL : rc_descriptions_get(fd);
 	if (!d) {

@@ -44,6 +44,8 @@ struct rc_identity {
 };
 
 int rc_sys_identity(int fd, struct rc_identity *identity);
+/* Has the file's server asked for its attributes, whatever is known of them. */
+int rc_sys_refresh(int fd);
 int rc_sys_close(int fd);
 int rc_sys_dup_from(int fd, int lowest, int close_on_exec);
 /* The first free number at or above `lowest`, even above the soft limit of RLIMIT_NOFILE, which is raised around this one call;

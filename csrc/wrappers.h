@@ -433,6 +433,8 @@ FD(ssize_t, getdents64, (int fd, void *buffer, size_t size), (fd, buffer, size),
 /* -------------------------------------------------------------------------------------------------- waiting */
 OWN(int, inotify_add_watch, (int fd, const char *path, uint32_t mask))
 FD(int, inotify_rm_watch, (int fd, int wd), (fd, wd), fd, rc_remote_unwatch(d, wd))
+RAW_FD(int, epoll_ctl, (int epoll, int operation, int fd, struct epoll_event *event), (epoll, operation, fd, event), fd, true,
+       (SYS_epoll_ctl, epoll, operation, fd, event, 0, 0), rc_remote_epoll(d, epoll, operation, fd, event))
 OWN(int, poll, (struct pollfd *set, nfds_t count, int timeout_ms))
 OWN(int, ppoll, (struct pollfd *set, nfds_t count, const struct timespec *timeout, const sigset_t *mask))
 OWN(int, select, (int count, fd_set *in, fd_set *out, fd_set *urgent, struct timeval *timeout))

@@ -59,6 +59,8 @@ def report(server: str, local: Optional[str], remote: Optional[str], paths: list
             problem = try_tier(tier, server)
             print(f"  {tier:10}", problem or "works")
             working += [] if problem else [tier]
+        reason = why_filled_first(server)
+        print("\nmappings    " + (f"filled before mmap returns: {reason}" if reason else "fetched page by page"))
     print("\nrules" + (" (default: what the command needs to run stays local)" if remote == REMOTE else ""))
     for path in filter(None, (local or "").split(":")):
         print("  local    ", path)
@@ -144,16 +146,26 @@ def throughput(client: Client, max_data: int) -> tuple[float, str]:
             return received / (time.perf_counter() - start), what
 
 
+def try_run(server: str, tier: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """A command that touches only local files; `arguments` begin with options, if any, and "--"."""
+    command = [cli.RUNNER, "--server", server, "--library", cli.LIBRARY, "--tier", tier, "--local", "/"]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=20)
+
+
+def why_filled_first(server: str) -> str:
+    """ "" where the pages of a large file's mapping come when they are touched, else what stands against it."""
+    try:
+        said = try_run(server, "preload", "--debug", "--", "true").stderr
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    found = [line for line in said.splitlines() if "no mount for pages" in line]
+    return found[0].rpartition(": ")[2] if found else ""
+
+
 def try_tier(tier: str, server: str) -> str:
     """Runs a program that touches only local files in that tier: "" where it works, else what was said."""
-    command = [cli.RUNNER, "--server", server, "--library", cli.LIBRARY, "--tier", tier, "--local", "/"]
     try:
-        done = subprocess.run(
-            [*command, "--", sys.executable, "-S", "-E", "-c", "print(6 * 7)"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-        )
+        done = try_run(server, tier, "--", sys.executable, "-S", "-E", "-c", "print(6 * 7)")
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"fails: {error}"
     said = done.stderr.strip().splitlines()
