@@ -13,7 +13,7 @@
 #define LINK_START "/memfd:remotec:"
 enum { HEX_SESSION = 32, NAME_SIZE = 96, PATH_SIZE = 64 + NAME_SIZE };
 /* Smaller files are fetched whole sooner than asked for in parts. */
-enum { PAGED_FROM = 32 * 1024 * 1024 };
+enum { PAGED_FROM = 16 * 1024 * 1024 };
 
 static char *put_hex(char *to, uint64_t value, int digits)
 {
