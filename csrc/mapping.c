@@ -77,7 +77,7 @@ static int64_t memory_for_us(void)
 /* The server's bytes of [offset, end), over whatever is there.  -EAGAIN: the file ended before. */
 static int fetch(struct filling *f, int64_t offset, int64_t end)
 {
-	struct rc_sequence sequence = { 0 };
+	struct rc_sequence sequence = { .lease = f->d->known.lease };
 	int bad = 0;
 
 	f->fetched += end - offset;
