@@ -134,7 +134,7 @@ def test_calls_are_remote_local_or_refused(relay: CountingRelay, box: Path, tier
 
 def test_reading_ahead_that_is_used_is_not_wasted(relay: CountingRelay, box: Path, tier: str) -> None:
     run = Run(relay, box, tier, "exec dd if=/box/big bs=64k status=none of=/dev/null")
-    assert 0 < SIZE - run.stats.used < 2**20 and run.stats.wasted == 0
+    assert 0 <= SIZE - run.stats.used < 2**20 and run.stats.wasted == 0
     assert run.stats.received > SIZE
 
 
