@@ -217,6 +217,7 @@ int rc_description_fstat(struct rc_description *d, int fd, unsigned mask, struct
 	(void)fd;
 	if (d->known.there && !(mask & ~d->known.stat.mask) && rc_cache_fresh(d->known.asked_ms)) {
 		*stat = d->known.stat;
+		stat->mask &= ~STATX_BTIME | mask;	/* as in rc_lookup_stat */
 		rc_count(RC_COUNT_FROM_OPEN, 1);
 		return 0;
 	}

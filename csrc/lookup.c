@@ -379,6 +379,7 @@ int rc_lookup_stat(struct rc_location at, int flags, unsigned mask, struct rc_st
 	if (keyed && recall(&place, flags, &fact) && (fact.error || !(mask & ~fact.stat.mask))) {
 		count(&fact);
 		*stat = fact.stat;
+		stat->mask &= ~STATX_BTIME | mask;	/* a file system tells it only when asked */
 		return fact.error;
 	}
 	result = keyed ? rc_walk_stat(at, !(flags & AT_SYMLINK_NOFOLLOW), mask, stat, &asked_ms) : -EAGAIN;

@@ -17,9 +17,9 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 import pytest
 
 from oracle import Server, command
+from relay import CountingRelay
 from remotec import leases, protocol
 from remotec.session import Server as Sessions
-from relay import CountingRelay
 from test_session import Peer, opening, request
 from test_stats import Run
 
