@@ -502,6 +502,29 @@ static int read_data_reply(struct connection *c, struct rc_exchange *x, const st
 	return bad;
 }
 
+/* What a server near by answers is there sooner than a sleeping processor wakes, which takes 30 to 70 us on a virtual machine:
+ * the reply is looked for awake, while that pays, and then once in a while whether it does. */
+static ssize_t receive_soon(int fd, struct msghdr *message)
+{
+	enum { MOST_LOOKS = 128, AGAIN_AFTER = 64 };
+	static _Atomic unsigned patience = MOST_LOOKS, slept;
+	unsigned looks = atomic_load_explicit(&patience, memory_order_relaxed);
+
+	if (!looks && atomic_fetch_add_explicit(&slept, 1, memory_order_relaxed) % AGAIN_AFTER == 0)
+		looks = MOST_LOOKS;
+	for (unsigned i = 0; i < looks; i++) {
+		ssize_t got = rc_sys_recvmsg(fd, message, MSG_DONTWAIT);
+
+		if (got != -EAGAIN) {
+			atomic_store_explicit(&patience, MOST_LOOKS, memory_order_relaxed);
+			return got;
+		}
+	}
+	if (looks)
+		atomic_store_explicit(&patience, looks / 4, memory_order_relaxed);
+	return rc_sys_recvmsg(fd, message, 0);
+}
+
 /* The reply to request_id.  A negative return with *usable set is the server's answer (or EFAULT); the connection lives. */
 static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t request_id, bool *usable)
 {
@@ -523,7 +546,7 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 	/* One call for header and data where they have come together.  An error's name may land in the buffer's first bytes, whose
 	 * content is unspecified after a failed read. */
 	for (;;) {
-		got = rc_sys_recvmsg(c->fd, &message, 0);
+		got = x->interruptible ? rc_sys_recvmsg(c->fd, &message, 0) : receive_soon(c->fd, &message);
 		if (got == -EAGAIN && x->interruptible && rc_wait_over) {
 			if (cancelled || !rc_wait_over())
 				continue;
