@@ -81,7 +81,7 @@ static int lock_offset(int fd)
 	if (own < 0)
 		return own;
 	do
-		locked = (int)RC_SYS(SYS_flock, own, LOCK_EX, 0, 0, 0, 0);
+		locked = rc_sys_flock(own, LOCK_EX);
 	while (locked == -EINTR);
 	return own;
 }
@@ -90,7 +90,7 @@ static void unlock_offset(int own)
 {
 	if (own < 0)
 		return;
-	RC_SYS(SYS_flock, own, LOCK_UN, 0, 0, 0, 0);
+	rc_sys_flock(own, LOCK_UN);
 	rc_sys_close(own);
 }
 

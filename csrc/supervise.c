@@ -172,8 +172,9 @@ static void finish(const struct rc_notice *notice, int64_t result)
 
 /* ------------------------------------------------------------------------------------------------- threads */
 
-/* One thread at a time receives: the kernel wakes all that wait for a call, whichever takes it.  It answers what it can at once;
- * before it waits for the server it hands the receiving on to one that rests, or to a new one. */
+/* One thread at a time receives: the kernel wakes all that wait for a call, whichever takes it.  It answers what it can at once,
+ * which is also what the server answers while it's looked for awake (transport.c); before it waits for anything it hands the
+ * receiving on to one that rests, or to a new one. */
 static sem_t baton;
 static _Atomic int resting;
 
@@ -190,6 +191,12 @@ void rc_notice_slow(struct rc_notice *notice)
 		atomic_fetch_add(&resting, 1);
 		start_thread();
 	}
+}
+
+static void before_waiting(void)
+{
+	if (current)
+		rc_notice_slow(current);
 }
 
 void rc_notice_remote(struct rc_notice *notice, int fd, uint64_t handle, const char *path)
@@ -307,6 +314,7 @@ int rc_supervise_start(int from)
 	/* On one processor with its caller: the answer needs no wake-up of another. */
 	ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
 	rc_wait_over = interrupted;
+	rc_before_waiting = before_waiting;
 	rc_write_allowed = write_allowed;
 	rc_write_failed = write_failed;
 	/* EFAULT: the kernel knows what it is asked for, and then looks for the program. */

@@ -86,7 +86,7 @@ struct rc_notice {
 };
 enum { RC_NOTICE_MEMORY = 4 << 20 };
 
-/* What comes now may take long. */
+/* What comes now may take long, or wait for another program: but for the server, which sys.h's rc_before_waiting is for. */
 void rc_notice_slow(struct rc_notice *notice);
 /* Answers: the kernel is to start the call again, after what interrupts the caller now. */
 void rc_notice_again(struct rc_notice *notice);

@@ -244,6 +244,7 @@ static int64_t map(struct rc_notice *notice, int fd, uint64_t length, int protec
 	BORROW(fd);
 	rc_debug("mmap() on remote fd %d", fd);
 	mapped = true;
+	rc_notice_slow(notice);
 	result = leave(own, rc_mapping_prepare(d, own, (size_t)length, protection, flags, offset));
 	return result < 0 ? rc_refuse_call(notice, "descriptor", result) : RC_LET;
 }
@@ -289,6 +290,7 @@ int64_t rc_do_sendfile(struct rc_notice *notice, const int64_t *a)
 
 	BORROW(a[1]);
 	rc_debug("sendfile() on remote fd %d", (int)a[1]);
+	rc_notice_slow(notice);
 	if (a[2] && narrow && rc_target_get(notice, (uint64_t)a[2], &short_offset, sizeof short_offset) == 0)
 		offset = short_offset;
 	else if (a[2] && (narrow || rc_target_get(notice, (uint64_t)a[2], &offset, sizeof offset) < 0))
@@ -319,6 +321,7 @@ int64_t rc_do_splice(struct rc_notice *notice, const int64_t *a)
 
 	BORROW(a[0]);
 	rc_debug("%s() on remote fd %d", notice->call->name, (int)a[0]);
+	rc_notice_slow(notice);
 	if ((a[1] && rc_target_get(notice, (uint64_t)a[1], &from, sizeof from) < 0) ||
 	    (a[3] && rc_target_get(notice, (uint64_t)a[3], &to, sizeof to) < 0))
 		return leave(own, -EFAULT);

@@ -42,7 +42,6 @@ static int from_route(struct rc_notice *notice, struct rc_place *place)
 		return place->route.path[0] ? RC_INSTEAD : 0;
 	place->at = (struct rc_location){ RC_NO_HANDLE, place->route.path };
 	place->by_default = !place->route.rule;
-	rc_notice_slow(notice);
 	rc_notice_remote(notice, -1, RC_NO_HANDLE, place->given);
 	return 1;
 }
@@ -100,7 +99,6 @@ static int place_named(struct rc_notice *notice, int flags, struct rc_place *pla
 		if (result <= 0)
 			return result ? result : from_route(notice, place);
 	}
-	rc_notice_slow(notice);
 	rc_notice_remote(notice, place->name.pid || place->name.fd < 0 ? -1 : place->name.fd, place->named.handle, place->name.rest);
 	return 1;
 }

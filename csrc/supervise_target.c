@@ -255,10 +255,8 @@ int rc_target_description(struct rc_notice *notice, int fd, struct rc_descriptio
 	if (*own < 0)
 		return *own == -EBADF ? -EBADF : 0;	/* a program that nobody may look into has none of ours */
 	*d = rc_descriptions_get(*own);
-	if (*d) {
-		rc_notice_slow(notice);
+	if (*d)
 		return 1;
-	}
 	close(*own);
 	return 0;
 }

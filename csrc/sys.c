@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -379,8 +380,18 @@ ssize_t rc_sys_sendmsg(int fd, const struct msghdr *message, int flags)
 	return RC_SYS(SYS_sendmsg, fd, message, flags, 0, 0, 0);
 }
 
+void (*rc_before_waiting)(void);
+
+static void before_waiting(void)
+{
+	if (rc_before_waiting)
+		rc_before_waiting();
+}
+
 int rc_sys_poll(struct pollfd *set, unsigned count, int timeout_ms)
 {
+	if (timeout_ms)
+		before_waiting();
 #ifdef SYS_poll
 	return (int)RC_SYS(SYS_poll, set, count, timeout_ms, 0, 0, 0);
 #else
@@ -388,6 +399,16 @@ int rc_sys_poll(struct pollfd *set, unsigned count, int timeout_ms)
 
 	return (int)RC_SYS(SYS_ppoll, set, count, timeout_ms < 0 ? NULL : &timeout, NULL, 0, 0);
 #endif
+}
+
+int rc_sys_flock(int fd, int operation)
+{
+	int result = (int)RC_SYS(SYS_flock, fd, operation | LOCK_NB, 0, 0, 0, 0);
+
+	if (result != -EWOULDBLOCK || operation & LOCK_NB)
+		return result;
+	before_waiting();
+	return (int)RC_SYS(SYS_flock, fd, operation, 0, 0, 0, 0);
 }
 
 int rc_sys_getpid(void)
@@ -412,6 +433,7 @@ int rc_sys_futex_wait(uint32_t *word, uint32_t value, int timeout_ms)
 {
 	struct { long sec, nsec; } timeout = { timeout_ms / 1000, timeout_ms % 1000 * 1000000l };
 
+	before_waiting();
 	return (int)RC_SYS(FUTEX_NUMBER, word, WAIT_PRIVATE, value, timeout_ms < 0 ? NULL : &timeout, 0, 0);
 }
 

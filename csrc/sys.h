@@ -77,7 +77,10 @@ ssize_t rc_sys_pwrite(int fd, const void *data, size_t count, int64_t offset);
 ssize_t rc_sys_pread(int fd, void *data, size_t count, int64_t offset);
 ssize_t rc_sys_recvmsg(int fd, struct msghdr *message, int flags);
 ssize_t rc_sys_sendmsg(int fd, const struct msghdr *message, int flags);
+/* Where this thread serves others: called before it may sleep until somebody else has done something. */
+extern void (*rc_before_waiting)(void);
 int rc_sys_poll(struct pollfd *set, unsigned count, int timeout_ms);
+int rc_sys_flock(int fd, int operation);
 int rc_sys_getpid(void);
 int rc_sys_gettid(void);
 int rc_sys_futex_wait(uint32_t *word, uint32_t value, int timeout_ms);

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/time.h>
 #include <sys/un.h>
 
@@ -373,6 +374,15 @@ static int send_parts(int fd, struct iovec *parts, int count)
 	return 0;
 }
 
+/* Before a call that ends when `count` bytes have come. */
+static void before_receiving(int fd, size_t count)
+{
+	int there = 0;
+
+	if (rc_before_waiting && (RC_SYS(SYS_ioctl, fd, FIONREAD, &there, 0, 0, 0) < 0 || (size_t)there < count))
+		rc_before_waiting();
+}
+
 /* Exactly count bytes (NULL: thrown away).  -errno; EINTR only where nothing has come yet and `may_interrupt`. */
 static int receive(int fd, void *into, size_t count, bool may_interrupt)
 {
@@ -381,7 +391,10 @@ static int receive(int fd, void *into, size_t count, bool may_interrupt)
 
 	while (got < count) {
 		size_t want = into ? count - got : count - got < sizeof sink ? count - got : sizeof sink;
-		long n = RC_SYS(SYS_recvfrom, fd, into ? (char *)into + got : sink, want, MSG_WAITALL, NULL, NULL);
+		long n;
+
+		before_receiving(fd, want);
+		n = RC_SYS(SYS_recvfrom, fd, into ? (char *)into + got : sink, want, MSG_WAITALL, NULL, NULL);
 
 		if (n == -EINTR && !(may_interrupt && !got))
 			continue;
@@ -522,6 +535,7 @@ static ssize_t receive_soon(int fd, struct msghdr *message)
 	}
 	if (looks)
 		atomic_store_explicit(&patience, looks / 4, memory_order_relaxed);
+	before_receiving(fd, 1);
 	return rc_sys_recvmsg(fd, message, 0);
 }
 
@@ -546,6 +560,8 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 	/* One call for header and data where they have come together.  An error's name may land in the buffer's first bytes, whose
 	 * content is unspecified after a failed read. */
 	for (;;) {
+		if (x->interruptible)
+			before_receiving(c->fd, 1);
 		got = x->interruptible ? rc_sys_recvmsg(c->fd, &message, 0) : receive_soon(c->fd, &message);
 		if (got == -EAGAIN && x->interruptible && rc_wait_over) {
 			if (cancelled || !rc_wait_over())
@@ -741,8 +757,12 @@ ssize_t rc_line_receive(struct connection *line, const struct iovec *into, int p
 {
 	struct msghdr message = { .msg_iov = (struct iovec *)into, .msg_iovlen = (size_t)parts };
 	uint64_t began_ns = rc_stats_clock();
+	size_t size = 0;
 	ssize_t got;
 
+	for (int i = 0; i < parts; i++)
+		size += into[i].iov_len;
+	before_receiving(line->fd, size);
 	do
 		got = rc_sys_recvmsg(line->fd, &message, MSG_WAITALL);
 	while (got == -EINTR);
