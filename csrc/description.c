@@ -35,31 +35,42 @@ static ssize_t check(const struct iovec *into, int count)
 	return sum > MAX_RW_COUNT ? MAX_RW_COUNT : (ssize_t)sum;
 }
 
-static int readable(const struct rc_description *d, int fd)
+static int readable(struct rc_description *d, int fd)
 {
-	int flags = rc_sys_fcntl(fd, F_GETFL, 0);
+	int flags;
 
+	if (d->readable)		/* which no description ceases to be */
+		return 0;
+	flags = rc_sys_fcntl(fd, F_GETFL, 0);
 	if (flags < 0)
 		return flags;
 	if ((flags & O_ACCMODE) == O_WRONLY || (flags & O_PATH) || d->kind == RC_KIND_PATH)
 		return -EBADF;
-	return d->kind == RC_KIND_DIRECTORY ? -EISDIR : 0;
+	if (d->kind == RC_KIND_DIRECTORY)
+		return -EISDIR;
+	d->readable = true;
+	return 0;
 }
 
 /* ----------------------------------------------------------------------------------------------- the lock */
+
+#define WAITED_FOR 0x80000000u		/* which no thread id has */
 
 /* One reader of an offset at a time.  False: this very thread holds it, that is, we are in a signal handler that interrupted
  * its read: go on without it. */
 static bool lock(struct rc_description *d)
 {
-	uint32_t self = (uint32_t)rc_sys_gettid(), seen = 0;
+	uint32_t self = (uint32_t)rc_sys_gettid(), taken = self, seen = 0;
 	_Atomic uint32_t *word = (_Atomic uint32_t *)&d->lock;
 
-	while (!atomic_compare_exchange_weak(word, &seen, self)) {
-		if (seen == self)
+	while (!atomic_compare_exchange_weak(word, &seen, taken)) {
+		if ((seen & ~WAITED_FOR) == self)
 			return false;
-		if (seen)
-			rc_sys_futex_wait(&d->lock, seen, 50);
+		if (seen) {
+			taken = self | WAITED_FOR;	/* others may wait too */
+			if (seen & WAITED_FOR || atomic_compare_exchange_weak(word, &seen, seen | WAITED_FOR))
+				rc_sys_futex_wait(&d->lock, seen | WAITED_FOR, 50);
+		}
 		seen = 0;
 	}
 	return true;
@@ -67,8 +78,8 @@ static bool lock(struct rc_description *d)
 
 static void unlock(struct rc_description *d)
 {
-	atomic_store((_Atomic uint32_t *)&d->lock, 0);
-	rc_sys_futex_wake(&d->lock, 1);
+	if (atomic_exchange((_Atomic uint32_t *)&d->lock, 0) & WAITED_FOR)
+		rc_sys_futex_wake(&d->lock, 1);
 }
 
 /* Serialises the processes that share the offset: by an flock of a description of our own, since the program's is the very

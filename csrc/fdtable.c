@@ -97,7 +97,7 @@ static struct rc_description *make(const struct rc_placeholder *p, bool shared)
 		d->dev_major = p->dev_major;
 		d->dev_minor = p->dev_minor;
 		d->shared = shared;
-		d->locked = false;
+		d->locked = d->readable = false;
 		d->references = 0;
 		d->lock = 0;
 		d->sequence = (struct rc_sequence){ 0 };
