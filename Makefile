@@ -38,7 +38,7 @@ $(TEST_PROGRAMS): tests/apt-packages.txt
 
 $(PEERS): bench/apt-packages.txt
 	@tools/apt.sh -f $< || echo "remotec: some peers will be missing"
-	@$(RUN)/python -c 'import matplotlib' 2>/dev/null || $(RUN)/pip install -q -e '.[bench]' --no-build-isolation || echo "remotec: there will be no plots"
+	@$(RUN)/python -c 'import matplotlib' 2>/dev/null || $(RUN)/pip install -q --no-build-isolation --config-settings editable_mode=compat -e '.[bench]' || echo "remotec: there will be no plots"
 	@mkdir -p $(@D) && touch $@
 
 compile: $(BUILT) ## build _fast, libremotec.so and remotec-run in place
@@ -57,7 +57,7 @@ testinstalled: $(READY) ## sdist, wheel, a fresh venv: finds what the package fo
 	$(RUN)/python -m pytest -q tests/test_package.py
 
 check: $(BUILT) ## ruff, mypy, stale generated files, C analysers where there
-	@$(RUN)/python -c 'import ruff, mypy' 2>/dev/null || $(RUN)/pip install -q -e '.[check]' --no-build-isolation
+	@$(RUN)/python -c 'import ruff, mypy' 2>/dev/null || $(RUN)/pip install -q --no-build-isolation --config-settings editable_mode=compat -e '.[check]'
 	$(RUN)/ruff check .
 	$(RUN)/mypy
 	$(RUN)/python tools/generate_protocol.py --check

@@ -10,9 +10,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any, NoReturn, Optional
 
 from remotec import version
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn, Optional
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
 LIBRARY = os.path.join(PACKAGE, "libremotec.so")

@@ -35,4 +35,5 @@ fi
 pip="$venv/bin/python -m pip --disable-pip-version-check -q"
 echo "remotec: installing remotec and its tests' packages into $venv"
 $pip install 'setuptools>=77' 'Cython>=3'
-$pip install --no-build-isolation -e "$here/..[test]"
+# "compat" is a line in a .pth file; else every start of Python in here runs setuptools' finder, for longer than `remotec run`.
+$pip install --no-build-isolation --config-settings editable_mode=compat -e "$here/..[test]"
