@@ -62,7 +62,7 @@ class Bench:
         # What each kind of work runs, under every tier; those with a number measure themselves.
         self.work: Dict[str, List[str]] = {
             "find /usr": ["sh", "-c", "find /usr -type f | wc -l"],
-            "python3": ["python3", "-c", "import json,ssl,asyncio"],
+            "python3": [sys.executable, "-c", "import json,ssl,asyncio"],
             "gcc -c of 2,000 lines": ["gcc", "-c", "-o", "/dev/null", str(scratch / "big.c")],
             "1,000 times /bin/true": ["sh", "-c", "i=0; while [ $i -lt 1000 ]; do /bin/true; i=$((i+1)); done"],
             "true": ["true"],
