@@ -38,6 +38,15 @@ cdef class HandleTable:
     cdef int descriptor(self, uint64_t number, uint8_t uses) noexcept nogil
 
 
+cdef struct Piece:
+    int64_t offset
+    uint32_t count, request_id
+
+
+cdef enum:
+    MOST_PIECES = 16
+
+
 cdef class Link:
     cdef readonly object connection
     cdef object host, loop, stream, tail
@@ -46,17 +55,23 @@ cdef class Link:
     cdef int fd, file, spins, root_fd
     cdef int64_t file_offset
     cdef size_t file_left
+    cdef uint64_t file_handle
+    cdef Piece pieces[MOST_PIECES]  # of the same file, which go out after it
+    cdef int first_piece, end_piece
     cdef uint8_t *input
     cdef uint8_t *output
     cdef size_t input_size, input_start, input_end, output_size, output_start, output_end
     cdef bint reading, writing, last, file_owned, busy
+    cdef bint away, gone  # a thread sends: nothing here may be touched but `tail`; it was closed meanwhile
     cdef bint mounts_known  # to `speeds`, for the requests that are being processed
     cdef uint64_t requests, bytes_sent
 
     cdef int receive(self) noexcept nogil
     cdef int process(self) noexcept nogil
     cdef int pread(self, const uint8_t *request, uint32_t request_id) noexcept nogil
-    cdef int pread_large(self, int fd, uint32_t request_id, int64_t offset, uint32_t count) noexcept nogil
+    cdef int pread_large(
+        self, uint64_t handle, int fd, uint32_t request_id, int64_t offset, uint32_t count
+    ) noexcept nogil
     cdef int fstat(self, const uint8_t *request, uint32_t request_id) noexcept nogil
     cdef int status(self, int fd, int flags, uint32_t mask, uint16_t operation, uint32_t request_id) noexcept nogil
     cdef int locate(
@@ -73,6 +88,9 @@ cdef class Link:
     cdef uint8_t *reserve(self, size_t count) noexcept nogil
     cdef int flush(self) noexcept nogil
     cdef int send_file(self) noexcept nogil
+    cdef int send_on(self) noexcept nogil
+    cdef void look_for_pieces(self) noexcept nogil
+    cdef int take_piece(self) noexcept nogil
     cdef void forget_file(self) noexcept nogil
     cdef void free_output(self) noexcept nogil
     cdef bint pending(self) noexcept nogil
@@ -83,4 +101,6 @@ cdef class Link:
     cdef look_for_cancel(self)
     cdef push(self)
     cdef wait_for_room(self)
+    cdef send_away(self)
+    cdef written(self)
     cdef go_on(self)

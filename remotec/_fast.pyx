@@ -29,14 +29,15 @@ log = logging.getLogger("remotec.server")
 cdef extern from "<sys/socket.h>" nogil:
     ssize_t c_recv "recv"(int fd, void *buffer, size_t count, int flags)
     ssize_t c_send "send"(int fd, const void *buffer, size_t count, int flags)
-    enum: MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE
+    int c_shutdown "shutdown"(int fd, int how)
+    enum: MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE, SHUT_RDWR
 
 cdef extern from "<unistd.h>" nogil:
     int c_close "close"(int fd)
     ssize_t readlinkat(int dirfd, const char *path, char *to, size_t size)
 
 cdef extern from "<poll.h>" nogil:
-    enum: POLLPRI
+    enum: POLLPRI, POLLOUT
     struct pollfd:
         int fd
         short events
@@ -110,6 +111,7 @@ cdef enum:
     FLUSH_FROM = 64 * 1024
     LONGEST_HELLO = 8192       # session.py's
     LONGEST_LINK = 4096        # bytes that a symbolic link may hold
+    LONGEST_WAIT_MS = 10       # of a thread for a socket to take more
     MOST_SPINS = 48            # polls of the socket before going back to the loop, while they pay
 
 # What `process` and `receive` ended with.
@@ -137,6 +139,8 @@ cdef enum:
 
 
 cdef int SLOW = SLOW_MOUNT
+cdef object SENDERS = -1  # the lane of threads that send; the others are numbers of mounts
+cdef int PROCESSORS = len(os.sched_getaffinity(0))
 cdef uint32_t ALL_STAT = operations.ALL_STAT
 cdef bint can_look = operations.CAN_LOOK
 
@@ -346,18 +350,49 @@ cdef class Link:
         return self.output + self.output_end
 
     cdef int flush(self) noexcept nogil:
-        """Sends the output, then the file behind it: MORE, BLOCKED or GONE."""
+        """Sends the output, then the file behind it and its further pieces: MORE, BLOCKED or GONE."""
         cdef ssize_t sent
-        cdef int flags = MSG_DONTWAIT | MSG_NOSIGNAL
+        cdef int result, flags = MSG_DONTWAIT | MSG_NOSIGNAL
         if self.file >= 0:
             flags |= MSG_MORE
-        while self.output_start < self.output_end:
-            sent = c_send(self.fd, self.output + self.output_start, self.output_end - self.output_start, flags)
-            if sent < 0:
-                return BLOCKED if errno == EAGAIN or errno == EINTR else GONE
-            self.output_start += sent
-        self.output_start = self.output_end = 0
-        return self.send_file() if self.file >= 0 else MORE
+        while True:
+            while self.output_start < self.output_end:
+                sent = c_send(self.fd, self.output + self.output_start, self.output_end - self.output_start, flags)
+                if sent < 0:
+                    return BLOCKED if errno == EAGAIN or errno == EINTR else GONE
+                self.output_start += sent
+            self.output_start = self.output_end = 0
+            if self.file < 0:
+                return MORE
+            result = self.send_file()
+            if result == MORE and self.first_piece < self.end_piece:
+                result = self.take_piece()
+                if result == MORE:
+                    continue
+            if result == MORE:
+                self.forget_file()
+            return result
+
+    cdef int take_piece(self) noexcept nogil:
+        cdef Piece *piece = &self.pieces[self.first_piece]
+        cdef uint8_t *at = self.reserve(RC_HEADER_SIZE + 4)
+        if not at:
+            return GONE
+        put32(put_header(at, 4 + piece.count, RC_OP_PREAD, piece.request_id), piece.count)
+        self.output_end += RC_HEADER_SIZE + 4
+        self.file_offset = piece.offset
+        self.file_left = piece.count
+        self.first_piece += 1
+        return MORE
+
+    cdef int send_on(self) noexcept nogil:
+        """flush by a thread of its own, for which the socket only counts as blocked when it stays so."""
+        cdef pollfd room
+        cdef int result = self.flush()
+        room.fd, room.events = self.fd, POLLOUT
+        while result == BLOCKED and c_poll(&room, 1, LONGEST_WAIT_MS) > 0:
+            result = self.flush()
+        return result
 
     cdef int send_file(self) noexcept nogil:
         cdef ssize_t sent
@@ -369,7 +404,6 @@ cdef class Link:
                 return BLOCKED
             else:
                 return GONE  # cut off meanwhile: the header promised more (the client asks again)
-        self.forget_file()
         return MORE
 
     cdef void forget_file(self) noexcept nogil:
@@ -377,6 +411,7 @@ cdef class Link:
             c_close(self.file)
         self.file = -1
         self.file_owned = False
+        self.first_piece = self.end_piece = 0
 
     cdef bint pending(self) noexcept nogil:
         return self.file >= 0 or self.output_start < self.output_end
@@ -442,7 +477,7 @@ cdef class Link:
         if fd < 0 or offset < 0 or offset > INT64_MAX - <int64_t>count:
             return PYTHON
         if count >= SENDFILE_FROM:
-            return self.pread_large(fd, request_id, offset, count)
+            return self.pread_large(get64(request + RC_PREAD_REQUEST_handle), fd, request_id, offset, count)
         at = self.reserve(RC_HEADER_SIZE + 4 + count)
         if not at:
             return GONE
@@ -454,7 +489,9 @@ cdef class Link:
         self.bytes_sent += got
         return MORE
 
-    cdef int pread_large(self, int fd, uint32_t request_id, int64_t offset, uint32_t count) noexcept nogil:
+    cdef int pread_large(
+        self, uint64_t handle, int fd, uint32_t request_id, int64_t offset, uint32_t count
+    ) noexcept nogil:
         cdef int64_t size = size_of(fd), left
         cdef uint8_t *at
         if size < 0:
@@ -473,9 +510,41 @@ cdef class Link:
         if not count:
             return MORE
         self.file = fd
+        self.file_handle = handle
         self.file_offset = offset
         self.file_left = count
         return self.flush()
+
+    cdef void look_for_pieces(self) noexcept nogil:
+        """Requests at the front of the input that go on in the file that is going out."""
+        cdef uint8_t *at
+        cdef int64_t offset, size = size_of(self.file)
+        cdef uint32_t count
+        while (
+            self.end_piece < MOST_PIECES
+            and self.input_end - self.input_start >= RC_HEADER_SIZE + RC_PREAD_REQUEST_SIZE
+        ):
+            at = self.input + self.input_start
+            if get32(at) != RC_PREAD_REQUEST_SIZE or get16(at + 4) != RC_OP_PREAD or get32(at + 12):
+                return
+            offset = <int64_t>get64(at + RC_HEADER_SIZE + RC_PREAD_REQUEST_offset)
+            count = get32(at + RC_HEADER_SIZE + RC_PREAD_REQUEST_count)
+            if (
+                get64(at + RC_HEADER_SIZE + RC_PREAD_REQUEST_handle) != self.file_handle
+                or self.table.descriptor(self.file_handle, READABLE) < 0
+                or count < SENDFILE_FROM
+                or count > RC_LIMIT_MAX_DATA
+                or offset < 0
+                or size < count
+                or offset > size - count
+                or not is_cached(self.file, offset, count)
+            ):
+                return
+            self.pieces[self.end_piece] = Piece(offset, count, get32(at + 8))
+            self.end_piece += 1
+            self.requests += 1
+            self.bytes_sent += count
+            self.input_start += RC_HEADER_SIZE + RC_PREAD_REQUEST_SIZE
 
     cdef int fstat(self, const uint8_t *request, uint32_t request_id) noexcept nogil:
         cdef int fd = self.table.descriptor(get64(request + RC_FSTAT_REQUEST_handle), QUICK)
@@ -804,12 +873,38 @@ cdef class Link:
             except OSError:
                 return self.close()
             self.file_owned = True
-        if not self.writing:
-            self.writing = True
-            self.loop.add_writer(self.fd, self.on_writable)
         if self.reading:
             self.reading = False
             self.loop.remove_reader(self.fd)
+        if self.writing:
+            return
+        self.writing = True
+        if self.file >= 0:
+            self.host.sending.add(self)
+            if len(self.host.sending) > 1 and self.host.workers.running(SENDERS) < PROCESSORS - 1:
+                return self.send_away()
+        self.loop.add_writer(self.fd, self.on_writable)
+
+    cdef send_away(self):
+        """Several connections are at this: the other processors do it too."""
+        self.look_for_pieces()
+        self.away = True
+        self.host.workers.run(SENDERS, self.by_thread, self.sent)
+
+    def by_thread(self):
+        cdef int result
+        with nogil:
+            result = self.send_on()
+        return result
+
+    def sent(self, result, error):
+        self.away = False
+        if self.gone or error or result == GONE:
+            return self.close()
+        if result == BLOCKED:
+            self.loop.add_writer(self.fd, self.on_writable)
+        else:
+            self.written()
 
     def on_writable(self):
         cdef int result
@@ -817,14 +912,18 @@ cdef class Link:
             result = self.flush()
         if result == GONE:
             return self.close()
-        if result == BLOCKED:
-            return
+        if result != BLOCKED:
+            self.written()
+
+    cdef written(self):
+        """All that had to wait for room has gone out."""
         if self.tail:
             data, self.tail = self.tail, bytearray()
             self.send(bytes(data))
             if self.fd < 0 or self.pending():
                 return
         self.writing = False
+        self.host.sending.discard(self)
         self.loop.remove_writer(self.fd)
         if self.last:
             return self.close()
@@ -843,7 +942,7 @@ cdef class Link:
     def resume(self):
         """The connection isn't busy any more."""
         self.busy = False
-        if self.fd >= 0 and not self.pending() and not self.last:
+        if self.fd >= 0 and not self.away and not self.pending() and not self.last:
             self.go_on()
 
     def send(self, data):
@@ -853,7 +952,7 @@ cdef class Link:
         cdef size_t count = len(data)
         if self.fd < 0 or not count:
             return
-        if self.file >= 0:  # behind the file that is going out
+        if self.away or self.file >= 0:  # behind the file that is going out
             self.tail += data
             return
         at = self.reserve(count)
@@ -879,7 +978,12 @@ cdef class Link:
     def close(self):
         if self.fd < 0:
             return
+        if self.away:
+            self.gone = True
+            c_shutdown(self.fd, SHUT_RDWR)
+            return
         self.account()
+        self.host.sending.discard(self)
         self.loop.remove_reader(self.fd)
         self.loop.remove_writer(self.fd)
         self.fd = -1

@@ -16,7 +16,7 @@ import socket
 import stat
 import struct
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Set
 
 from . import leases, protocol, sockets, version
 from .mounts import SLOW
@@ -334,6 +334,7 @@ class Host:
         self.link = fast.Link if fast else Link
         self.waiters = Waiters(loop)
         self.workers = Workers(loop.call_soon_threadsafe)
+        self.sending: Set[Any] = set()  # links with a file that waits for their sockets
         self.links: Dict[Any, asyncio.TimerHandle] = {}  # with what closes those that never say HELLO
         self.listeners: List[socket.socket] = []
         self.stopped: "asyncio.Future[None]" = loop.create_future()

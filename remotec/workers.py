@@ -105,6 +105,9 @@ class Workers:
             self._given.put(None)
         job.done(result, error)
 
+    def running(self, lane: int) -> int:
+        return self._running.get(lane, 0)
+
     def counts(self) -> "Dict[int, int]":
         """Lane -> how many of its calls are under way."""
         return dict(self._running)

@@ -8,6 +8,7 @@ import resource
 import select
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
@@ -213,3 +214,41 @@ def test_many_connections_open_read_and_close_in_one_session(served: Served, tmp
                     header, payload = client.receive()
                     assert payload == b"EBADF" or payload[4:] == bytes([which]) * 40_000
         assert clients[0].call(protocol.STATUS).all_handles == 0
+
+
+def test_several_take_much_at_once(served: Served, tmp_path: Path) -> None:
+    """Threads send where sockets are full: each gets its own bytes, in its order, whoever else goes away."""
+    piece, pieces, readers = 1 << 20, 24, 4
+    files = [tmp_path / f"large{i}" for i in range(readers)]
+    for i, file in enumerate(files):
+        file.write_bytes(b"".join(bytes([i, at]) * (piece // 2) for at in range(pieces)))
+    descriptors = served.descriptors()
+
+    def threads() -> int:
+        return len(os.listdir(f"/proc/{served.process.pid}/task"))
+
+    def read(i: int, client: Client) -> int:
+        most = 0
+        for at in range(pieces):
+            assert data_of(client.receive()) == bytes([i, at]) * (piece // 2)
+            if at % 8 == 7:
+                assert client.receive()[0].operation == protocol.PING.code
+            if i == 0 and at == pieces // 2:
+                client.close()
+                break
+            most = max(most, threads())
+        return most
+
+    with ExitStack() as stack:
+        clients = [stack.enter_context(served.client(session=bytes(16))) for _ in range(readers)]
+        handles = [opened(client, file) for client, file in zip(clients, files)]
+        before = threads()
+        for client, handle in zip(clients, handles):
+            for at in range(pieces):
+                client.send(protocol.PREAD, handle=handle, offset=at * piece, count=piece)
+                if at % 8 == 7:
+                    client.send(protocol.PING, size=at)
+        pool = stack.enter_context(ThreadPoolExecutor(readers))
+        most = max(pool.map(read, range(readers), clients))
+        assert served.mode == "pure" or len(os.sched_getaffinity(0)) == 1 or most > before
+    assert eventually(lambda: served.descriptors() == descriptors)

@@ -35,7 +35,7 @@ class Served:
     """`remotec serve` on a free port, its messages kept."""
 
     def __init__(self, mode: str, log: Path, *options: str, files: int = 0, listen: str = "127.0.0.1:0") -> None:
-        self.log = log
+        self.mode, self.log = mode, log
 
         def limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
