@@ -59,15 +59,18 @@ def test_pointers_that_lead_nowhere_of_static_programs(same: Same, build: Build,
     same(f"{build('pointers', compiler, '-static')} {{box}}", "supervisor")
 
 
+INTERRUPTS = "cd {{srv}}; touch lock; mkfifo waiting closed; {} {{box}} {{srv}}; rm waiting closed"
+
+
 @pytest.mark.parametrize("tier", TIERS)
 def test_calls_that_wait_are_interrupted_or_begun_again(same: Same, build: Build, tier: str) -> None:
     program = build("interrupts", "gcc")
-    same(f"touch {{srv}}/lock; mkfifo {{srv}}/waiting; {program} {{box}} {{srv}}; rm {{srv}}/waiting", tier)
+    same(INTERRUPTS.format(program), tier)
 
 
 def test_calls_of_static_programs_that_wait(same: Same, build: Build) -> None:
     program = build("interrupts", "i686-linux-gnu-gcc", "-static")
-    same(f"touch {{srv}}/lock; mkfifo {{srv}}/waiting; {program} {{box}} {{srv}}; rm {{srv}}/waiting", "supervisor")
+    same(INTERRUPTS.format(program), "supervisor")
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * interrupts BOX SERVER: calls that wait for what is in BOX/waiting, a fifo, and BOX/lock, while signals come; SERVER is the same
+ * interrupts BOX SERVER: calls that wait for BOX/waiting and BOX/closed, fifos, and BOX/lock, while signals come; SERVER is the same
  * directory as the other side sees it.  Prints what each call says, and whether a handler ran.
  */
 #define _GNU_SOURCE
@@ -21,7 +21,7 @@
 
 enum { PAUSE_US = 30000, TIMES = 6 };
 
-static char fifo[2100], lock[2100], far_fifo[2100], far_lock[2100];
+static char fifo[2100], closed[2100], lock[2100], far_fifo[2100], far_closed[2100], far_lock[2100];
 static int in, writer, locked;
 static volatile sig_atomic_t caught;
 
@@ -76,14 +76,25 @@ static long lockf_it(void)
 	return result ? result : fcntl(locked, F_OFD_SETLK, &range);
 }
 
+static long open_it(void)
+{
+	char text[8];
+	int fd = open(closed, O_RDONLY);
+	ssize_t got = fd < 0 ? fd : read(fd, text, sizeof text);
+
+	if (fd >= 0)
+		close(fd);
+	return got;
+}
+
 static const struct {
 	const char *name;
 	long (*call)(void);
 } calls[] = { { "read", read_it }, { "readv", readv_it }, { "poll", poll_it }, { "select", select_it }, { "flock", flock_it },
-	      { "F_OFD_SETLKW", lockf_it } };
+	      { "F_OFD_SETLKW", lockf_it }, { "open", open_it } };
 
 /* Another process: signals, and then what is waited for. */
-static pid_t disturb(int number, pid_t whom, bool locks, bool end)
+static pid_t disturb(int number, pid_t whom, bool locks, bool opens, bool end)
 {
 	struct flock range = { .l_type = F_WRLCK };
 	int ready[2], held;
@@ -111,7 +122,7 @@ static pid_t disturb(int number, pid_t whom, bool locks, bool end)
 		usleep(PAUSE_US);
 		kill(whom, SIGCONT);
 	}
-	_exit(!locks && write(writer, "data", 4) != 4);
+	_exit(!locks && write(opens ? open(far_closed, O_WRONLY) : writer, "data", 4) != 4);
 }
 
 static void wait_in(int which, const char *how, int number, int flags, void (*action)(int), bool ends)
@@ -124,7 +135,7 @@ static void wait_in(int which, const char *how, int number, int flags, void (*ac
 
 	sigaction(number, &act, NULL);
 	caught = 0;
-	child = disturb(number, getpid(), locks, ends);
+	child = disturb(number, getpid(), locks, calls[which].call == open_it, ends);
 	result = calls[which].call();
 	error = errno;
 	if (!ends)
@@ -143,8 +154,10 @@ int main(int count, char **arguments)
 		return 2;
 	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
 	snprintf(fifo, sizeof fifo, "%s/waiting", arguments[1]);
+	snprintf(closed, sizeof closed, "%s/closed", arguments[1]);
 	snprintf(lock, sizeof lock, "%s/lock", arguments[1]);
 	snprintf(far_fifo, sizeof far_fifo, "%s/waiting", arguments[2]);
+	snprintf(far_closed, sizeof far_closed, "%s/closed", arguments[2]);
 	snprintf(far_lock, sizeof far_lock, "%s/lock", arguments[2]);
 	writer = open(far_fifo, O_RDWR);
 	in = open(fifo, O_RDONLY | O_NONBLOCK);	/* a server answers a blocking open once there is something to read */
