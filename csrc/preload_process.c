@@ -45,10 +45,18 @@ static void report(int fd, uint64_t handle)
 	rc_sys_close(out);
 }
 
+#ifdef __SANITIZE_ADDRESS__
+void __asan_handle_no_return(void);
+#endif
+
 void rc_share_all(bool over_exec)
 {
 	if (rc_fdtable_share_all(report, over_exec) && over_exec)
 		rc_transport_before_exec();
+#ifdef __SANITIZE_ADDRESS__
+	if (over_exec)		/* else the frames of a vfork child stay marked in the memory that is its parent's */
+		__asan_handle_no_return();
+#endif
 }
 
 enum { MOST_CONTROL = 4096 };	/* a message carries at most 253 descriptors */
