@@ -101,6 +101,8 @@ bool rc_start(void)
 {
 	int cold = RC_COLD, saved = errno;
 
+	if (!environ)		/* a sanitizer's start, before libc's own */
+		return false;
 	if (!atomic_compare_exchange_strong(&rc_state, &cold, RC_STARTING))
 		return cold == RC_READY;
 	for (size_t i = 0; i < sizeof wrapped / sizeof *wrapped; i++)

@@ -102,6 +102,12 @@ def test_stdio_and_raw_calls(same: Same, build: Build, compiler: str, flags: "li
     same(f"{build('stdio', compiler, *flags)} {{box}}", tier)
 
 
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_program_with_a_sanitizer(same: Same, build: Build, tier: str) -> None:
+    """Its runtime calls libc before libc has begun."""
+    same(f"{build('stdio', 'gcc', '-DNO_RAW_CALLS', '-fsanitize=address', '-static-libasan')} {{box}}", tier)
+
+
 def test_stdio_in_the_preload_tier(same: Same, build: Build) -> None:
     same(f"{build('stdio', 'gcc', '-DNO_RAW_CALLS')} {{box}}", "preload")
 
