@@ -236,19 +236,17 @@ void rc_fdtable_release_locks(void)
 			rc_lock_release(&slots[i]);
 }
 
-/* False where another process was told of it already; a watch stays with the process whose connection it uses (notify.h). */
-static bool share(int fd, struct rc_description *d, void (*report)(int fd, uint64_t handle))
+/* Whether the server is to be told: not where another process was told of it already; a watch stays with the process whose connection it uses (notify.h). */
+static bool share(int fd, struct rc_description *d, rc_share_report *report)
 {
 	if (d->shared || d->kind == RC_KIND_WATCH)
 		return false;
 	d->shared = true;
 	atomic_fetch_sub(&unshared, 1);
-	if (report)
-		report(fd, d->handle);
-	return true;
+	return report(fd, d->handle);
 }
 
-void rc_fdtable_share(int fd, void (*report)(int fd, uint64_t handle))
+void rc_fdtable_share(int fd, rc_share_report *report)
 {
 	struct rc_description *d = rc_fdtable_get(fd);
 
@@ -256,7 +254,7 @@ void rc_fdtable_share(int fd, void (*report)(int fd, uint64_t handle))
 		rc_call_share(&d->handle, 1);
 }
 
-bool rc_fdtable_share_all(void (*report)(int fd, uint64_t handle), bool over_exec)
+bool rc_fdtable_share_all(rc_share_report *report, bool over_exec)
 {
 	uint64_t handles[256];
 	size_t count = 0;
@@ -267,6 +265,7 @@ bool rc_fdtable_share_all(void (*report)(int fd, uint64_t handle), bool over_exe
 	for (int fd = 0; fd < RC_FDTABLE_DIRECT + CHUNK * CHUNKS; fd++) {
 		_Atomic uintptr_t *entry = entry_of(fd, false);
 		uintptr_t value = entry ? atomic_load_explicit(entry, memory_order_relaxed) : 0;
+		struct rc_description *d;
 
 		if (!entry) {
 			fd |= CHUNK - 1;
@@ -275,9 +274,10 @@ bool rc_fdtable_share_all(void (*report)(int fd, uint64_t handle), bool over_exe
 		if (value <= RC_FD_LOCAL || (over_exec && (rc_sys_fcntl(fd, F_GETFD, 0) & FD_CLOEXEC)))
 			continue;
 		any = true;
-		if (!share(fd, (struct rc_description *)value, report))
+		d = rc_fdtable_resolve(fd);	/* not what has taken the number's place where we couldn't see it */
+		if (!d || !share(fd, d, report))
 			continue;
-		handles[count++] = ((struct rc_description *)value)->handle;
+		handles[count++] = d->handle;
 		if (count == 256) {
 			rc_call_share(handles, count);
 			count = 0;

@@ -43,11 +43,13 @@ int rc_fdtable_insert(int fd, const struct rc_placeholder *placeholder);
 bool rc_fdtable_close(int fd, uint64_t *handle);
 /* The same for a whole range, which needs no look at what was never used: each such handle goes to `closed`. */
 void rc_fdtable_close_range(unsigned first, unsigned last, void (*closed)(uint64_t handle));
+/* Tells who closes shared handles; false: it couldn't be told, and the handle stays this process's on the server. */
+typedef bool rc_share_report(int fd, uint64_t handle);
 /* Every handle may be in another process from now on; reports each that was not shared before.  over_exec: only those
  * that an exec keeps.  Whether there are any at all. */
-bool rc_fdtable_share_all(void (*report)(int fd, uint64_t handle), bool over_exec);
+bool rc_fdtable_share_all(rc_share_report *report, bool over_exec);
 /* One of them: its descriptor is being sent away. */
-void rc_fdtable_share(int fd, void (*report)(int fd, uint64_t handle));
+void rc_fdtable_share(int fd, rc_share_report *report);
 /* At the process' end: the locks of descriptions that nobody else has.  Whoever waits for its end finds them free. */
 void rc_fdtable_release_locks(void);
 void rc_fdtable_after_fork(void);

@@ -20,8 +20,9 @@
 
 /* ------------------------------------------------------------------------------------------------- sharing */
 
-/* remotec-run gets a copy of the descriptor and watches its inode: it closes the handle when the last one is gone. */
-static void report(int fd, uint64_t handle)
+/* remotec-run gets a copy of the descriptor and watches its inode: it closes the handle when the last one is gone.  False: it
+ * couldn't be told. */
+static bool report(int fd, uint64_t handle)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
 	struct iovec part = { &handle, sizeof handle };
@@ -31,18 +32,23 @@ static void report(int fd, uint64_t handle)
 	} control = { .header = { .cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS } };
 	struct msghdr message = { .msg_name = &to, .msg_namelen = sizeof to, .msg_iov = &part, .msg_iovlen = 1,
 				  .msg_control = &control, .msg_controllen = sizeof control };
+	ssize_t sent;
 	int out;
 
-	if (!rc_config.control || strlen(rc_config.control) >= sizeof to.sun_path)
-		return;
+	if (!rc_config.control)
+		return true;
+	if (strlen(rc_config.control) >= sizeof to.sun_path)
+		return false;
 	strcpy(to.sun_path, rc_config.control);
 	memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
 	out = (int)RC_SYS(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, 0, 0, 0);
 	if (out < 0)
-		return;
-	while (rc_sys_sendmsg(out, &message, MSG_NOSIGNAL) == -EINTR)
-		;
+		return false;
+	do
+		sent = rc_sys_sendmsg(out, &message, MSG_NOSIGNAL);
+	while (sent == -EINTR);
 	rc_sys_close(out);
+	return sent > 0;
 }
 
 #ifdef __SANITIZE_ADDRESS__

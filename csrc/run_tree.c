@@ -188,6 +188,8 @@ static void watch_tree(const struct rc_run *run, int listener, pid_t command, pi
 	}
 	rc_watch_control(run->control);		/* what the last of them closed by ending */
 	rc_watch_read();
+	if (listener >= 0)
+		rc_watch_end();
 	while (!command_over) {		/* it has left the filter by ending: its status is on the way */
 		poll(set, 1, -1);
 		reap(command, guard);

@@ -18,7 +18,7 @@
 #include "protocol.h"
 #include "supervise.h"
 
-enum { BUCKETS = 4096 };
+enum { BUCKETS = 4096, UNWATCHED = 0 };	/* no wd: they begin with 1 */
 
 static struct watch {
 	struct watch *next;
@@ -51,25 +51,40 @@ static struct watch **find(int wd)
 	return at;
 }
 
-void rc_watch(int fd)
+static void add(int wd, const struct rc_placeholder *p)
+{
+	struct watch *new = malloc(sizeof *new);
+
+	if (!new)
+		return;			/* closed with the session */
+	*new = (struct watch){ buckets[wd % BUCKETS], wd, p->handle, p->ino, p->kind };
+	buckets[wd % BUCKETS] = new;
+	atomic_fetch_add(&streams, p->kind == RC_KIND_STREAM);
+}
+
+/* The handle that `fd` is a placeholder of; RC_NO_HANDLE: of none of this session's. */
+static uint64_t watch_placeholder(int fd)
 {
 	struct rc_placeholder found;
-	struct watch *new;
 	char link[32];
 	int wd;
 
 	if (rc_placeholder_identify(fd, &found) != 1 || memcmp(found.session, rc_config.session, sizeof found.session))
-		return;
+		return RC_NO_HANDLE;
 	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
 	pthread_mutex_lock(&lock);
 	wd = inotify_add_watch(inotify, link, IN_DELETE_SELF);
-	/* Where there is no room for one more, the handle is closed with the session. */
-	if (wd >= 0 && !*find(wd) && (new = malloc(sizeof *new))) {
-		*new = (struct watch){ buckets[wd % BUCKETS], wd, found.handle, found.ino, found.kind };
-		buckets[wd % BUCKETS] = new;
-		atomic_fetch_add(&streams, found.kind == RC_KIND_STREAM);
-	}
+	if (wd < 0)			/* there is no room for one more */
+		add(UNWATCHED, &found);
+	else if (!*find(wd))
+		add(wd, &found);
 	pthread_mutex_unlock(&lock);
+	return found.handle;
+}
+
+void rc_watch(int fd)
+{
+	watch_placeholder(fd);
 }
 
 static void gone(int wd)
@@ -107,13 +122,27 @@ void rc_watch_read(void)
 	pthread_mutex_unlock(&reading);
 }
 
-static void take(const struct cmsghdr *c)
+void rc_watch_end(void)
+{
+	pthread_mutex_lock(&lock);
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (struct watch *watch = buckets[i]; watch; watch = watch->next)
+			rc_call_close(watch->handle);
+	pthread_mutex_unlock(&lock);
+}
+
+static void take(const struct cmsghdr *c, uint64_t handle)
 {
 	for (size_t at = 0; c->cmsg_type == SCM_RIGHTS && at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
 		int fd;
 
 		memcpy(&fd, CMSG_DATA(c) + at, sizeof fd);
-		rc_watch(fd);
+		/* Another thread may have put another file in the number's place meanwhile. */
+		if (watch_placeholder(fd) != handle) {
+			pthread_mutex_lock(&lock);
+			add(UNWATCHED, &(struct rc_placeholder){ .handle = handle });
+			pthread_mutex_unlock(&lock);
+		}
 		close(fd);
 	}
 }
@@ -125,7 +154,7 @@ void rc_watch_control(int control)
 			struct cmsghdr header;
 			char space[CMSG_SPACE(8 * sizeof(int))];
 		} ancillary;
-		uint64_t handle;
+		uint64_t handle = RC_NO_HANDLE;
 		struct iovec part = { &handle, sizeof handle };
 		struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &ancillary,
 					  .msg_controllen = sizeof ancillary };
@@ -133,6 +162,6 @@ void rc_watch_control(int control)
 		if (recvmsg(control, &message, MSG_CMSG_CLOEXEC) < 0)
 			return;
 		for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c))
-			take(c);
+			take(c, handle);
 	}
 }

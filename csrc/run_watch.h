@@ -16,6 +16,8 @@ void rc_watch(int fd);
 bool rc_watch_streams(void);
 /* What the inotify descriptor has to say: when it returns, the locks of all that was gone before are free. */
 void rc_watch_read(void);
+/* No process of the tree is left: only threads of ours, which wait for the server in their stead, may hold one still. */
+void rc_watch_end(void);
 /* Descriptors that processes of the tree have sent to the control socket. */
 void rc_watch_control(int control);
 
