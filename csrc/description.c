@@ -166,6 +166,17 @@ static ssize_t read_positioned(struct rc_description *d, int fd, const struct io
 	return got;
 }
 
+void (*rc_stream_was_read)(uint64_t handle);
+
+static ssize_t read_stream(struct rc_description *d, const struct iovec *into, int count)
+{
+	ssize_t got = rc_call_read(d->handle, into, count);
+
+	if (__builtin_expect(rc_stream_was_read != NULL, 0))
+		rc_stream_was_read(d->handle);
+	return got;
+}
+
 ssize_t rc_description_read(struct rc_description *d, int fd, const struct iovec *into, int count)
 {
 	ssize_t bad = readable(d, fd), length = check(into, count);
@@ -183,7 +194,7 @@ ssize_t rc_description_read(struct rc_description *d, int fd, const struct iovec
 	if (d->kind == RC_KIND_WATCH)	/* its events aren't divided: the first buffer takes them */
 		return rc_notify_read(d->handle, fd, into[0].iov_base, into[0].iov_len);
 	return d->kind == RC_KIND_POSITIONED ? read_positioned(d, fd, into, count)
-					     : rc_call_read(d->handle, into, count);
+					     : read_stream(d, into, count);
 }
 
 ssize_t rc_description_pread(struct rc_description *d, int fd, const struct iovec *into, int count, int64_t offset)

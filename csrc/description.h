@@ -42,6 +42,9 @@ void rc_description_found(struct rc_description *d);
 /* Its last descriptor here is gone. */
 void rc_description_release(struct rc_description *d);
 
+/* Who keeps what is shown of streams (run_epoll.h): told after each read of one.  NULL: nobody here. */
+extern void (*rc_stream_was_read)(uint64_t handle);
+
 ssize_t rc_description_read(struct rc_description *d, int fd, const struct iovec *into, int count);
 ssize_t rc_description_pread(struct rc_description *d, int fd, const struct iovec *into, int count, int64_t offset);
 int64_t rc_description_lseek(struct rc_description *d, int fd, int64_t offset, int whence);

@@ -36,6 +36,7 @@
 
 #include "calls.h"
 #include "config.h"
+#include "control.h"
 #include "description.h"
 #include "fdtable.h"
 #include "report.h"
@@ -52,7 +53,6 @@ typedef int rc_ioctl_request;
 typedef unsigned rc_messages_flags;
 #endif
 
-struct epoll_event;
 struct statx;
 struct statfs;
 struct statfs64;
@@ -209,6 +209,8 @@ int rc_refuse_entry(const char *call, const struct rc_target *t);		/* unlink, rm
 /* -------------------------------------------------------------------------- processes: preload_process.c */
 
 void rc_process_start(char *const *environment);
+/* Has remotec-run do something (control.h): what comes of it, or -errno.  fd: sent with it; -1: none. */
+int rc_ask_runner(const struct rc_control *what, int fd);
 void rc_share_all(bool over_exec);
 void rc_share(int fd);
 void rc_in_child(void);

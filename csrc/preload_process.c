@@ -20,35 +20,58 @@
 
 /* ------------------------------------------------------------------------------------------------- sharing */
 
-/* remotec-run gets a copy of the descriptor and watches its inode: it closes the handle when the last one is gone.  False: it
- * couldn't be told. */
-static bool report(int fd, uint64_t handle)
+/* 0 or -errno: without a remotec-run there's nobody to tell. */
+static int tell(const struct rc_control *what, const int *descriptors, size_t count)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	struct iovec part = { &handle, sizeof handle };
+	struct iovec part = { (void *)what, sizeof *what };
 	union {
 		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof fd)];
-	} control = { .header = { .cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS } };
+		char bytes[CMSG_SPACE(RC_CONTROL_DESCRIPTORS * sizeof(int))];
+	} control = { .header = { .cmsg_len = CMSG_LEN(count * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS } };
 	struct msghdr message = { .msg_name = &to, .msg_namelen = sizeof to, .msg_iov = &part, .msg_iovlen = 1,
-				  .msg_control = &control, .msg_controllen = sizeof control };
+				  .msg_control = &control, .msg_controllen = CMSG_SPACE(count * sizeof(int)) };
 	ssize_t sent;
 	int out;
 
-	if (!rc_config.control)
-		return true;
-	if (strlen(rc_config.control) >= sizeof to.sun_path)
-		return false;
+	if (!rc_config.control || strlen(rc_config.control) >= sizeof to.sun_path)
+		return -ENOENT;
 	strcpy(to.sun_path, rc_config.control);
-	memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+	memcpy(CMSG_DATA(&control.header), descriptors, count * sizeof(int));
 	out = (int)RC_SYS(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, 0, 0, 0);
 	if (out < 0)
-		return false;
+		return out;
 	do
 		sent = rc_sys_sendmsg(out, &message, MSG_NOSIGNAL);
 	while (sent == -EINTR);
 	rc_sys_close(out);
-	return sent > 0;
+	return sent < 0 ? (int)sent : 0;
+}
+
+/* remotec-run gets a copy of the descriptor and watches its inode: it closes the handle when the last one is gone.  False: it
+ * couldn't be told. */
+static bool report(int fd, uint64_t handle)
+{
+	return !rc_config.control || tell(&(struct rc_control){ .what = RC_CONTROL_SHARE, .handle = handle }, &fd, 1) == 0;
+}
+
+int rc_ask_runner(const struct rc_control *what, int fd)
+{
+	int pair[2], descriptors[RC_CONTROL_DESCRIPTORS] = { -1, fd };
+	int32_t answer;
+	long got = RC_SYS(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair, 0, 0);
+
+	if (got < 0)
+		return (int)got;
+	descriptors[0] = pair[1];
+	got = tell(what, descriptors, fd < 0 ? 1 : 2);
+	rc_sys_close(pair[1]);
+	if (!got)
+		do
+			got = RC_SYS(SYS_read, pair[0], &answer, sizeof answer, 0, 0, 0);
+		while (got == -EINTR);
+	rc_sys_close(pair[0]);
+	return got == sizeof answer ? answer : got < 0 ? (int)got : -EIO;
 }
 
 #ifdef __SANITIZE_ADDRESS__

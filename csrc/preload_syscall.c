@@ -138,6 +138,10 @@ RC_EXPORT long syscall(long number, ...)
 	case SYS_copy_file_range:
 		return copy_file_range(INT(0), AT(1), INT(2), AT(3), (size_t)a[4], (unsigned)a[5]);
 	case SYS_splice: return splice(INT(0), AT(1), INT(2), AT(3), (size_t)a[4], (unsigned)a[5]);
+	case SYS_epoll_ctl: return epoll_ctl(INT(0), INT(1), INT(2), AT(3));
+#ifdef SYS_epoll_wait
+	case SYS_epoll_wait: return epoll_wait(INT(0), AT(1), INT(2), INT(3));
+#endif
 	case SYS_flock: return flock(INT(0), INT(1));
 	case SYS_fsync: return fsync(INT(0));
 	case SYS_clone:		/* the flags come first except where they don't matter to us */

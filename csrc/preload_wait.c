@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Waiting for something to happen to remote files: inotify(7), poll(2), select(2).
+ * Waiting for something to happen to remote files: inotify(7), epoll(7), poll(2), select(2).
  */
 #include "preload.h"
 
@@ -71,11 +71,68 @@ int rc_remote_unwatch(struct rc_description *d, int wd)
 	return d->kind == RC_KIND_WATCH ? rc_notify_remove(d->handle, wd) : -EINVAL;
 }
 
-/* No regular file can be waited for, though a placeholder of run_pages.h's could. */
+/* --------------------------------------------------------------------------------------------------- epoll */
+
+/* What may not be ready is remotec-run's to show (run_epoll.h).  It hears from us once this process has something in a set: before
+ * that, what we read and close is in none. */
+static void was_read(uint64_t handle)
+{
+	rc_ask_runner(&(struct rc_control){ .what = RC_CONTROL_EPOLL_READ, .handle = handle }, -1);
+}
+
+static void settle(void)
+{
+	if (__builtin_expect(rc_stream_was_read != NULL, 0))
+		rc_ask_runner(&(struct rc_control){ .what = RC_CONTROL_EPOLL_SETTLE }, -1);
+}
+
 int rc_remote_epoll(struct rc_description *d, int epoll, int operation, int fd, struct epoll_event *event)
 {
-	return d->kind == RC_KIND_POSITIONED ? -EPERM : (int)RC_SYS(SYS_epoll_ctl, epoll, operation, fd, event, 0, 0);
+	struct rc_control what = { .what = RC_CONTROL_EPOLL, .operation = operation, .fd = fd, .handle = d->handle };
+
+	rc_debug("epoll_ctl() on remote fd %d", fd);
+	if (operation != EPOLL_CTL_DEL && rc_copy_in(&what.event, event, sizeof what.event) < 0)
+		return -EFAULT;
+	if (rc_sys_fcntl(epoll, F_GETFD, 0) < 0)
+		return -EBADF;
+	if (d->kind == RC_KIND_POSITIONED)		/* though a placeholder of run_pages.h's could be waited for */
+		return -EPERM;
+	if (d->kind != RC_KIND_STREAM || !rc_config.control)
+		return (int)RC_SYS(SYS_epoll_ctl, epoll, operation, fd, event, 0, 0);
+	rc_share(fd);		/* it's remotec-run then who sees its last descriptor's end */
+	rc_stream_was_read = was_read;
+	return rc_ask_runner(&what, epoll);
 }
+
+RC_EXPORT int epoll_wait(int epoll, struct epoll_event *events, int most, int timeout_ms)
+{
+	if (!rc_ready())
+		return rc_pass_epoll_wait()(epoll, events, most, timeout_ms);
+	settle();
+#if RC_HAVE_RAW
+	if (rc_raw && rc_single_threaded())
+		return (int)rc_finish(RC_SYS(SYS_epoll_pwait, epoll, events, most, timeout_ms, NULL, 0));
+#endif
+	return rc_next_epoll_wait(epoll, events, most, timeout_ms);
+}
+
+RC_EXPORT int epoll_pwait(int epoll, struct epoll_event *events, int most, int timeout_ms, const sigset_t *mask)
+{
+	if (!rc_ready())
+		return rc_pass_epoll_pwait()(epoll, events, most, timeout_ms, mask);
+	settle();
+	return rc_next_epoll_pwait(epoll, events, most, timeout_ms, mask);
+}
+
+#ifdef __GLIBC__
+RC_EXPORT int epoll_pwait2(int epoll, struct epoll_event *events, int most, const struct timespec *timeout, const sigset_t *mask)
+{
+	if (!rc_ready())
+		return rc_pass_epoll_pwait2()(epoll, events, most, timeout, mask);
+	settle();
+	return rc_next_epoll_pwait2(epoll, events, most, timeout, mask);
+}
+#endif
 
 /* ------------------------------------------------------------------------------------------ poll and select */
 

@@ -14,8 +14,10 @@
 
 #include "calls.h"
 #include "config.h"
+#include "control.h"
 #include "placeholder.h"
 #include "protocol.h"
+#include "run_epoll.h"
 #include "supervise.h"
 
 enum { BUCKETS = 4096, UNWATCHED = 0 };	/* no wd: they begin with 1 */
@@ -100,6 +102,7 @@ static void gone(int wd)
 	if (!watch)
 		return;
 	atomic_fetch_sub(&streams, watch->kind == RC_KIND_STREAM);
+	rc_epoll_gone(watch->handle);
 	rc_descriptions_drop(watch->ino);
 	rc_call_close(watch->handle);
 	free(watch);
@@ -131,20 +134,28 @@ void rc_watch_end(void)
 	pthread_mutex_unlock(&lock);
 }
 
-static void take(const struct cmsghdr *c, uint64_t handle)
+/* The descriptors that came with a message; -1: none. */
+static void take(struct msghdr *message, int descriptors[RC_CONTROL_DESCRIPTORS])
 {
-	for (size_t at = 0; c->cmsg_type == SCM_RIGHTS && at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
-		int fd;
+	struct cmsghdr *c = CMSG_FIRSTHDR(message);
+	size_t size = c && c->cmsg_type == SCM_RIGHTS ? c->cmsg_len - CMSG_LEN(0) : 0;
 
-		memcpy(&fd, CMSG_DATA(c) + at, sizeof fd);
-		/* Another thread may have put another file in the number's place meanwhile. */
-		if (watch_placeholder(fd) != handle) {
-			pthread_mutex_lock(&lock);
-			add(UNWATCHED, &(struct rc_placeholder){ .handle = handle });
-			pthread_mutex_unlock(&lock);
-		}
-		close(fd);
+	for (size_t i = 0; i < RC_CONTROL_DESCRIPTORS; i++) {
+		descriptors[i] = -1;
+		if ((i + 1) * sizeof(int) <= size)
+			memcpy(&descriptors[i], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
 	}
+}
+
+static void shared(uint64_t handle, int fd)
+{
+	/* Another thread may have put another file in the number's place meanwhile. */
+	if (watch_placeholder(fd) != handle) {
+		pthread_mutex_lock(&lock);
+		add(UNWATCHED, &(struct rc_placeholder){ .handle = handle });
+		pthread_mutex_unlock(&lock);
+	}
+	close(fd);
 }
 
 void rc_watch_control(int control)
@@ -152,16 +163,20 @@ void rc_watch_control(int control)
 	for (;;) {
 		union {
 			struct cmsghdr header;
-			char space[CMSG_SPACE(8 * sizeof(int))];
+			char space[CMSG_SPACE(RC_CONTROL_DESCRIPTORS * sizeof(int))];
 		} ancillary;
-		uint64_t handle = RC_NO_HANDLE;
-		struct iovec part = { &handle, sizeof handle };
+		int descriptors[RC_CONTROL_DESCRIPTORS];
+		struct rc_control told = { 0 };
+		struct iovec part = { &told, sizeof told };
 		struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &ancillary,
 					  .msg_controllen = sizeof ancillary };
 
 		if (recvmsg(control, &message, MSG_CMSG_CLOEXEC) < 0)
 			return;
-		for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c))
-			take(c, handle);
+		take(&message, descriptors);
+		if (told.what == RC_CONTROL_SHARE)
+			shared(told.handle, descriptors[0]);
+		else
+			rc_epoll_asked(&told, descriptors);
 	}
 }

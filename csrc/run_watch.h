@@ -18,7 +18,7 @@ bool rc_watch_streams(void);
 void rc_watch_read(void);
 /* No process of the tree is left: only threads of ours, which wait for the server in their stead, may hold one still. */
 void rc_watch_end(void);
-/* Descriptors that processes of the tree have sent to the control socket. */
+/* What processes of the tree have sent to the control socket (control.h). */
 void rc_watch_control(int control);
 
 #endif

@@ -24,6 +24,7 @@
 #include "copy.h"
 #include "protocol.h"
 #include "report.h"
+#include "run_thread.h"
 #include "stats.h"
 #include "supervise_serve.h"
 #include "sys.h"
@@ -40,7 +41,7 @@
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
 #endif
 
-enum { MOST_RESTING = 8, STACK = 256 * 1024, RESTART = 512, RESTART_ALWAYS = 513 /* the kernel's ERESTARTSYS, ERESTARTNOINTR */ };
+enum { MOST_RESTING = 8, RESTART = 512, RESTART_ALWAYS = 513 /* the kernel's ERESTARTSYS, ERESTARTNOINTR */ };
 
 static int listener;
 static struct seccomp_notif_sizes sizes;
@@ -279,24 +280,10 @@ static void *serve(void *unused)
 	return NULL;
 }
 
-static bool start(void *(*run)(void *))
-{
-	pthread_attr_t attributes;
-	pthread_t thread;
-	bool started;
-
-	pthread_attr_init(&attributes);
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attributes, STACK);
-	started = pthread_create(&thread, &attributes, run, NULL) == 0;
-	pthread_attr_destroy(&attributes);
-	return started;
-}
-
 /* Without one more, calls wait until a thread is through with the server. */
 static void start_thread(void)
 {
-	if (!start(serve))
+	if (!rc_thread_start(serve, NULL))
 		sem_post(&baton);
 }
 
@@ -322,6 +309,6 @@ int rc_supervise_start(int from)
 			      SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, NULL) < 0 && errno == EFAULT;
 	sem_init(&baton, 0, 0);
 	start_thread();
-	start(keep_tidy);
+	rc_thread_start(keep_tidy, NULL);
 	return 0;
 }

@@ -509,13 +509,6 @@ int64_t rc_do_flock(struct rc_notice *notice, const int64_t *a)
 	return leave(own, rc_lock_whole(d, (int)a[1]));
 }
 
-/* No regular file can be waited for, though a placeholder of run_pages.h's could. */
-int64_t rc_do_epoll_ctl(struct rc_notice *notice, const int64_t *a)
-{
-	BORROW(a[0]);
-	return leave(own, d->kind == RC_KIND_POSITIONED ? -EPERM : RC_LET);
-}
-
 int64_t rc_do_refuse_fd(struct rc_notice *notice, const int64_t *a)
 {
 	BORROW(a[0]);

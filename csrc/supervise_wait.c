@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Handlers of the calls that wait: poll(2) and select(2) of what may not be ready on the server, and inotify(7).
+ * Handlers of the calls that wait: poll(2), select(2) and epoll(7) of what may not be ready on the server, and inotify(7).
  */
 #include "supervise_place.h"
 
@@ -20,6 +20,8 @@
 #include "protocol.h"
 #include "readiness.h"
 #include "report.h"
+#include "run_epoll.h"
+#include "run_thread.h"
 #include "run_watch.h"
 #include "supervise_serve.h"
 #include "syscalls_expand.h"
@@ -260,6 +262,53 @@ int64_t rc_do_pselect(struct rc_notice *notice, const int64_t *a)
 			  n->abi->narrow ? narrow : wide);
 }
 
+/* --------------------------------------------------------------------------------------------------- epoll */
+
+static int64_t control(struct rc_notice *notice, const struct rc_description *d, const int64_t *a)
+{
+	int epoll, operation = (int)a[1], fd = (int)a[2];
+	struct epoll_event event = { 0 };
+	int64_t result;
+
+	if (d->handle == RC_NO_HANDLE)
+		return -EBADF;
+	if (d->kind != RC_KIND_STREAM && d->kind != RC_KIND_POSITIONED)
+		return RC_LET;
+	rc_notice_remote(notice, fd, d->handle, "");
+	rc_debug("epoll_ctl() on remote fd %d", fd);
+	if (operation != EPOLL_CTL_DEL && rc_target_get(notice, (uint64_t)a[3], &event, sizeof event) < 0)
+		return -EFAULT;
+	epoll = rc_target_borrow(notice, (int)a[0]);
+	if (epoll < 0)
+		return -EBADF;
+	notice->steady = true;
+	/* A regular file is no stream, though a placeholder of run_pages.h's could be waited for. */
+	result = d->kind == RC_KIND_POSITIONED ? -EPERM : rc_epoll_control(d->handle, epoll, operation, fd, &event);
+	close(epoll);
+	return result;
+}
+
+int64_t rc_do_epoll_ctl(struct rc_notice *notice, const int64_t *a)
+{
+	struct rc_description *d;
+	int64_t result;
+	int own;
+
+	if (rc_target_description(notice, (int)a[2], &d, &own) <= 0)
+		return RC_LET;
+	result = control(notice, d, a);
+	close(own);
+	return result;
+}
+
+/* What is waited for is the kernel's. */
+int64_t rc_do_epoll_wait(struct rc_notice *notice, const int64_t *a)
+{
+	(void)notice, (void)a;
+	rc_epoll_settle();
+	return RC_LET;
+}
+
 /* ------------------------------------------------------------------------------------------------- inotify */
 
 /* A descriptor with remote watches becomes a pipe, each event a packet in it, which a thread fills from both sides: reading,
@@ -272,7 +321,7 @@ static struct watched {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic bool any_watched;
 
-enum { PIPE_SIZE = 1 << 20, BATCH = 16384, PUMP_STACK = 128 * 1024 };
+enum { PIPE_SIZE = 1 << 20, BATCH = 16384 };
 
 static uint64_t find_watched(int own)
 {
@@ -341,20 +390,6 @@ static void *pump(void *of)
 	return NULL;
 }
 
-static bool start_pump(struct watched *w)
-{
-	pthread_attr_t attributes;
-	pthread_t thread;
-	bool started;
-
-	pthread_attr_init(&attributes);
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attributes, PUMP_STACK);
-	started = pthread_create(&thread, &attributes, pump, w) == 0;
-	pthread_attr_destroy(&attributes);
-	return started;
-}
-
 static bool is_inotify(int fd)
 {
 	char link[40], target[40];
@@ -395,7 +430,7 @@ static int convert(struct rc_notice *notice, int fd, int own, uint64_t *handle)
 	atomic_store(&any_watched, true);
 	pthread_mutex_unlock(&lock);
 	result = rc_notice_add(notice, pair[0], fd, rc_target_closes_on_exec(notice, fd));
-	if (result >= 0 && start_pump(w))
+	if (result >= 0 && rc_thread_start(pump, w))
 		return 0;
 	end_watched(w);
 	return result < 0 ? result : -ENOMEM;

@@ -435,6 +435,8 @@ OWN(int, inotify_add_watch, (int fd, const char *path, uint32_t mask))
 FD(int, inotify_rm_watch, (int fd, int wd), (fd, wd), fd, rc_remote_unwatch(d, wd))
 RAW_FD(int, epoll_ctl, (int epoll, int operation, int fd, struct epoll_event *event), (epoll, operation, fd, event), fd, true,
        (SYS_epoll_ctl, epoll, operation, fd, event, 0, 0), rc_remote_epoll(d, epoll, operation, fd, event))
+OWN(int, epoll_wait, (int epoll, struct epoll_event *events, int most, int timeout_ms))
+OWN(int, epoll_pwait, (int epoll, struct epoll_event *events, int most, int timeout_ms, const sigset_t *mask))
 OWN(int, poll, (struct pollfd *set, nfds_t count, int timeout_ms))
 OWN(int, ppoll, (struct pollfd *set, nfds_t count, const struct timespec *timeout, const sigset_t *mask))
 OWN(int, select, (int count, fd_set *in, fd_set *out, fd_set *urgent, struct timeval *timeout))
@@ -442,6 +444,8 @@ OWN(int, pselect, (int count, fd_set *in, fd_set *out, fd_set *urgent, const str
 		   const sigset_t *mask))
 #ifdef __GLIBC__
 OWN(int, __poll_chk, (struct pollfd *set, nfds_t count, int timeout_ms, size_t room))
+OWN(int, epoll_pwait2,
+    (int epoll, struct epoll_event *events, int most, const struct timespec *timeout, const sigset_t *mask))
 #endif
 
 /* ------------------------------------------------------------------------------------------------- streams */

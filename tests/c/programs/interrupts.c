@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/select.h>
 #include <sys/stat.h>
@@ -60,6 +61,21 @@ static long select_it(void)
 	return select(in + 1, &set, NULL, NULL, NULL);
 }
 
+static long epoll_it(void)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	int set = epoll_create1(0);
+	long result = epoll_ctl(set, EPOLL_CTL_ADD, in, &event);
+	int error;
+
+	if (!result)
+		result = epoll_wait(set, &event, 1, -1);
+	error = errno;
+	close(set);
+	errno = error;
+	return result;
+}
+
 static long flock_it(void)
 {
 	int result = flock(locked, LOCK_EX);
@@ -90,8 +106,8 @@ static long open_it(void)
 static const struct {
 	const char *name;
 	long (*call)(void);
-} calls[] = { { "read", read_it }, { "readv", readv_it }, { "poll", poll_it }, { "select", select_it }, { "flock", flock_it },
-	      { "F_OFD_SETLKW", lockf_it }, { "open", open_it } };
+} calls[] = { { "read", read_it }, { "readv", readv_it }, { "poll", poll_it }, { "select", select_it }, { "epoll", epoll_it },
+	      { "flock", flock_it }, { "F_OFD_SETLKW", lockf_it }, { "open", open_it } };
 
 /* Another process: signals, and then what is waited for. */
 static pid_t disturb(int number, pid_t whom, bool locks, bool opens, bool end)
@@ -165,7 +181,7 @@ int main(int count, char **arguments)
 	if (writer < 0 || in < 0 || locked < 0 || fcntl(in, F_SETFL, 0))
 		return 2;
 	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
-		bool restarts = calls[i].call != poll_it && calls[i].call != select_it;
+		bool restarts = calls[i].call != poll_it && calls[i].call != select_it && calls[i].call != epoll_it;
 
 		wait_in((int)i, "interrupted", SIGUSR1, 0, handler, false);
 		wait_in((int)i, "SA_RESTART", SIGUSR1, SA_RESTART, handler, restarts);

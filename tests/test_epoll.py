@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""epoll of what may not be ready on the server: in every way, by programs of every kind, beside what is local."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Dict
+
+import pytest
+
+from conftest import Same
+from oracle import TIERS, Server, command, shell
+from relay import CountingRelay
+
+PROGRAMS = Path(__file__).parent / "c" / "programs"
+MAKE = """
+rm -f {srv}/waiting {srv}/other; mkfifo {srv}/waiting {srv}/other
+ln -sf /dev/zero {srv}/zero; ln -sf /dev/null {srv}/null; ln -sf /dev/random {srv}/random
+""".strip()
+
+
+def build(scratch: Path, compiler: str, *flags: str) -> Path:
+    if not shutil.which(compiler):
+        pytest.skip(f"no {compiler}")
+    target = scratch / "program"
+    words = [compiler, "-w", "-O1", *flags, "-o", str(target), str(PROGRAMS / "epolls.c"), "-lpthread"]
+    subprocess.run(words, check=True)
+    return target
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_every_way_of_waiting(same: Same, tmp_path: Path, tier: str) -> None:
+    same(f"{MAKE}; {build(tmp_path, 'gcc')} {{box}} {{srv}}", tier)
+
+
+def test_every_way_with_a_pure_server(same: Same, tmp_path: Path) -> None:
+    same(f"{MAKE}; {build(tmp_path, 'gcc')} {{box}} {{srv}}", "preload", "pure")
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "i686-linux-gnu-gcc"])
+def test_every_way_of_static_programs(same: Same, tmp_path: Path, compiler: str) -> None:
+    same(f"{MAKE}; {build(tmp_path, compiler, '-static')} {{box}} {{srv}}", "both")
+
+
+# ---------------------------------------------------------------------------------------------------- event loops
+
+LATER = "{ for i in 1 2 3; do sleep 0.1; echo $i; done; } > {srv}/waiting &"
+
+SELECTORS = """
+import os, selectors, socket, sys
+fifo = open(sys.argv[1] + "/waiting", "rb", buffering=0, opener=lambda p, f: os.open(p, f | os.O_NONBLOCK))
+near, far = socket.socketpair()
+with selectors.EpollSelector() as selector:
+    selector.register(fifo, selectors.EVENT_READ, "fifo")
+    selector.register(near, selectors.EVENT_READ, "socket")
+    far.send(b"x")
+    print([(key.data, events) for key, events in selector.select(9)], near.recv(1))
+    seen = b""
+    while seen != b"1\\n2\\n3\\n":
+        for key, events in selector.select(9):
+            assert key.data == "fifo" and events == selectors.EVENT_READ
+            seen += fifo.read(100) or b""
+    print(seen, selector.unregister(fifo).data, selector.select(0.05))
+"""
+
+ASYNCIO = """
+import asyncio, os, sys
+async def main():
+    loop = asyncio.get_running_loop()
+    fifo = os.open(sys.argv[1] + "/waiting", os.O_RDONLY)
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fifo, "rb"))
+    ticks = 0
+    async def tick():
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0.02)
+    ticking = asyncio.create_task(tick())
+    print([line async for line in reader], ticks > 5)
+    ticking.cancel()
+asyncio.run(main())
+"""
+
+NODE = """
+const net = require('net'), fs = require('fs');
+const fd = fs.openSync(process.argv[2] + '/waiting', fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
+let ticks = 0;
+const timer = setInterval(() => ticks++, 20);
+let seen = '';
+new net.Socket({ fd, readable: true, writable: false }).on('data', d => {
+    seen += d;
+    if (seen === '1\\n2\\n3\\n') { clearInterval(timer); console.log(seen, ticks > 5); process.exit(0); }
+}).on('error', e => console.log(e.message));
+"""
+
+GO = """
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+)
+
+func main() {
+	var group sync.WaitGroup
+	read, write, _ := os.Pipe()
+	group.Add(2)
+	go func() {
+		defer group.Done()
+		line, err := bufio.NewReader(read).ReadString('\\n')
+		fmt.Printf("%q %v\\n", line, err)
+		write.Close()
+	}()
+	go func() {
+		defer group.Done()
+		file, err := os.Open(os.Args[1] + "/waiting")
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(file.SetReadDeadline(time.Now().Add(20 * time.Second)))
+		lines := bufio.NewScanner(file)
+		for lines.Scan() {
+			fmt.Println(lines.Text())
+		}
+		fmt.Println(lines.Err(), file.Close())
+		fmt.Fprintln(write, "over")
+	}()
+	group.Wait()
+	file, _ := os.OpenFile(os.Args[1]+"/other", os.O_RDONLY|0x800, 0)
+	keep, _ := os.OpenFile(os.Args[2]+"/other", os.O_WRONLY, 0)
+	fmt.Println(file.SetReadDeadline(time.Now().Add(50 * time.Millisecond)))
+	_, err := file.Read(make([]byte, 9))
+	fmt.Println(os.IsTimeout(err), file.SetReadDeadline(time.Time{}))
+	go func() {
+		time.Sleep(50 * time.Millisecond)
+		file.Close()
+	}()
+	_, err = file.Read(make([]byte, 9))
+	fmt.Println(err != nil, keep.Close())
+}
+"""
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("script", [SELECTORS, ASYNCIO], ids=["selectors", "asyncio"])
+def test_event_loops_of_python(same: Same, tmp_path: Path, tier: str, script: str) -> None:
+    (tmp_path / "script.py").write_text(script)
+    same(f"{MAKE}; {LATER} python3 {tmp_path}/script.py {{box}} {{srv}}; wait", tier)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_event_loop_of_node(same: Same, tmp_path: Path, tier: str) -> None:
+    if not shutil.which("node"):
+        pytest.skip("no node")
+    (tmp_path / "script.js").write_text(NODE)
+    same(f"{MAKE}; {LATER} node {tmp_path}/script.js {{box}} {{srv}}; wait", tier)
+
+
+@pytest.mark.parametrize("tier", TIERS[1:])
+def test_event_loop_of_go(same: Same, tmp_path: Path, tier: str) -> None:
+    if not shutil.which("go"):
+        pytest.skip("no go")
+    (tmp_path / "main.go").write_text(textwrap.dedent(GO))
+    environment = {"HOME": str(tmp_path), "CGO_ENABLED": "0", "GO111MODULE": "off", "PATH": "/usr/bin:/bin"}
+    words = ["go", "build", "-o", str(tmp_path / "program"), str(tmp_path / "main.go")]
+    subprocess.run(words, env=environment, check=True)
+    same(f"{MAKE}; {LATER} {tmp_path}/program {{box}} {{srv}}; wait", tier)
