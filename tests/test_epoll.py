@@ -3,26 +3,30 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
-from typing import Dict
+from typing import Iterator
 
 import pytest
 
 from conftest import Same
-from oracle import TIERS, Server, command, shell
-from relay import CountingRelay
+from oracle import TIERS
 
 PROGRAMS = Path(__file__).parent / "c" / "programs"
 MAKE = """
 rm -f {srv}/waiting {srv}/other; mkfifo {srv}/waiting {srv}/other
 ln -sf /dev/zero {srv}/zero; ln -sf /dev/null {srv}/null; ln -sf /dev/random {srv}/random
 """.strip()
+
+
+@pytest.fixture(autouse=True)
+def no_fifo_stays(tree: Path) -> Iterator[None]:
+    """In the tree that other tests walk."""
+    yield
+    for name in ("waiting", "other", "zero", "null", "random"):
+        (tree / name).unlink(missing_ok=True)
 
 
 def build(scratch: Path, compiler: str, *flags: str) -> Path:
