@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -14,11 +13,11 @@
 #include "transport.h"
 #include "wire.h"
 
-/* A window of at most 64 MiB under way for each description, in requests of CHUNK bytes; memory holds what the socket's buffer
+/* A window of at most 128 MiB under way for each description, in requests of CHUNK bytes; memory holds what the socket's buffer
  * takes in.  STREAMS of them share what the pool of connections can spare.  It starts with FIRST requests, or with more for
- * who reads LARGE pieces. */
-enum { CHUNK = RC_LIMIT_MAX_DATA, MOST = RC_LIMIT_MAX_IN_FLIGHT, FIRST = 1, FIRST_LARGE = 8, LARGE = 64 * 1024, STREAMS = 24,
-       FIRST_RUN = 2, LONGEST_RUN = 64 };
+ * who reads LARGE pieces, and grows by GROWTH with each reply that didn't queue for much longer than a round trip. */
+enum { CHUNK = RC_LIMIT_MAX_DATA, MOST = RC_LIMIT_MAX_IN_FLIGHT, FIRST = 1, FIRST_LARGE = 32, GROWTH = 4, QUEUE_MS = 4, LARGE = 64 * 1024,
+       STREAMS = 24, FIRST_RUN = 2, LONGEST_RUN = 64 };
 #define NEVER UINT32_MAX
 
 struct request {
@@ -35,6 +34,7 @@ struct rc_stream {
 	int64_t ahead;			/* of the next request */
 	struct request requests[MOST];	/* a ring, in the order sent */
 	unsigned first, count, window;
+	uint64_t quickest_ms;		/* from a request to its reply */
 	uint32_t left;			/* of the reply that is coming in; 0: its header is still to come */
 	uint64_t left_asked_ms;		/* when that reply was asked for */
 	struct rc_lease lease;
@@ -126,6 +126,7 @@ static bool start(struct rc_sequence *sequence, uint64_t handle, int64_t offset,
 	s->position = s->ahead = offset;
 	s->first = s->count = s->left = 0;
 	s->window = window;
+	s->quickest_ms = UINT32_MAX;
 	s->begun = !sequence->run;
 	s->ending = false;
 	sequence->stream = s;
@@ -170,13 +171,12 @@ static bool stale(const struct rc_stream *s, uint64_t asked_ms)
 /* The header of the oldest request's reply.  -EAGAIN where the stream is of no more use. */
 static int next_reply(struct rc_stream *s)
 {
-	struct pollfd line = { .fd = rc_line_socket(s->line), .events = POLLIN };
-	bool waits = rc_sys_poll(&line, 1, 0) == 0;
 	struct request *q = &s->requests[s->first];
 	uint8_t bytes[4];
 	struct iovec part = { bytes, sizeof bytes };
 	struct rc_reader r = { .at = bytes, .end = bytes + sizeof bytes };
 	struct rc_header header;
+	uint64_t took_ms;
 
 	if (stale(s, q->asked_ms))
 		return -EAGAIN;
@@ -194,8 +194,12 @@ static int next_reply(struct rc_stream *s)
 	s->left_asked_ms = q->asked_ms;
 	s->first = (s->first + 1) % MOST;
 	s->count--;
-	if (waits)		/* the program is faster than what comes: soon as much as ever is under way */
-		s->window = s->window < MOST / 4 ? 4 * s->window : MOST;
+	/* Where requests wait for one another the way to the server is full: more of them would only wait longer. */
+	took_ms = now_ms() - q->asked_ms;
+	if (took_ms < s->quickest_ms)
+		s->quickest_ms = took_ms;
+	if (took_ms <= 2 * s->quickest_ms + QUEUE_MS)
+		s->window = s->window + GROWTH < MOST ? s->window + GROWTH : MOST;
 	return 0;
 }
 
