@@ -13,6 +13,7 @@
 #define RC_PRELOAD_H
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -20,6 +21,7 @@
 #include <grp.h>
 #include <poll.h>
 #include <pwd.h>
+#include <shadow.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
@@ -53,6 +55,7 @@ typedef int rc_ioctl_request;
 typedef unsigned rc_messages_flags;
 #endif
 
+struct file_handle;
 struct statx;
 struct statfs;
 struct statfs64;

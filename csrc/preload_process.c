@@ -667,6 +667,26 @@ RC_EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t *actio
 	return rc_next_posix_spawn_file_actions_addopen(actions, fd, path, flags, mode);
 }
 
+#ifdef __GLIBC__
+/* The same for the directory that the child would start in. */
+RC_EXPORT int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t *actions, const char *path)
+{
+	struct rc_target t;
+
+	if (rc_ready() && !rc_config.supervised && rc_locate(AT_FDCWD, path, 0, &t) == 1)
+		return (int)-RC_SPAN("posix_spawn_file_actions_addchdir_np", t.given, -1, t.at.directory,
+				     rc_refuse_path("posix_spawn_file_actions_addchdir_np", &t, -ENOSYS));
+	return rc_pass_posix_spawn_file_actions_addchdir_np()(actions, path);
+}
+
+RC_EXPORT int posix_spawn_file_actions_addfchdir_np(posix_spawn_file_actions_t *actions, int fd)
+{
+	if (rc_ready() && !rc_config.supervised && rc_fdtable_get(fd))
+		return -rc_refuse("posix_spawn_file_actions_addfchdir_np", fd, -ENOSYS);
+	return rc_pass_posix_spawn_file_actions_addfchdir_np()(actions, fd);
+}
+#endif
+
 RC_EXPORT int system(const char *command)
 {
 	if (!rc_ready())
@@ -750,23 +770,34 @@ static int copy_of(const struct rc_target *t)
 	return bad < 0 ? bad : fd;
 }
 
-/* The dynamic linker's own calls are not seen: it gets the file's content. */
-RC_EXPORT void *dlopen(const char *path, int flags)
+/* The dynamic linker's own calls are not seen: it gets the file's content.  A descriptor of that and its name, to be opened
+ * instead of *path; -1: *path as it is. */
+static int stand_in_for(const char **path, char *name)
 {
-	char local[RC_FD_LINK];
 	struct rc_target t;
-	void *library;
 	int fd;
 
-	if (!rc_ready() || !path || !strchr(path, '/') || rc_config.supervised || rc_locate(AT_FDCWD, path, 0, &t) != 1 ||
+	if (!rc_ready() || !*path || !strchr(*path, '/') || rc_config.supervised || rc_locate(AT_FDCWD, *path, 0, &t) != 1 ||
 	    t.by_default)
-		return rc_pass_dlopen()(path, flags);
+		return -1;
 	rc_debug("dlopen() on remote file %s", t.given);
 	fd = (int)RC_SPAN("dlopen", t.given, -1, t.at.directory, copy_of(&t));
 	if (fd >= 0)
-		path = rc_sys_fd_link(fd, local);
-	library = rc_pass_dlopen()(path, flags);	/* says what is wrong where there is no copy */
-	if (fd >= 0)
-		rc_sys_close(fd);
-	return library;
+		*path = rc_sys_fd_link(fd, name);
+	return fd;			/* libc says what is wrong where there is no copy */
 }
+
+#define DLOPEN(name, params, ...) \
+	RC_EXPORT void *name params \
+	{ \
+		char local[RC_FD_LINK]; \
+		int fd = stand_in_for(&path, local); \
+		void *library = rc_pass_##name()(__VA_ARGS__); \
+		if (fd >= 0) \
+			rc_sys_close(fd); \
+		return library; \
+	}
+DLOPEN(dlopen, (const char *path, int flags), path, flags)
+#ifdef __GLIBC__
+DLOPEN(dlmopen, (Lmid_t space, const char *path, int flags), space, path, flags)
+#endif

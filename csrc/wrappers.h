@@ -358,6 +358,11 @@ OWN(void, _exit, (int status))
 OWN(void, _Exit, (int status))
 OWN(int, clone, (int (*start)(void *), void *stack, int flags, void *argument, ...))
 OWN(void *, dlopen, (const char *path, int flags))
+#ifdef __GLIBC__
+OWN(void *, dlmopen, (Lmid_t space, const char *path, int flags))
+OWN(int, posix_spawn_file_actions_addchdir_np, (posix_spawn_file_actions_t *actions, const char *path))
+OWN(int, posix_spawn_file_actions_addfchdir_np, (posix_spawn_file_actions_t *actions, int fd))
+#endif
 OWN(int, execve, (const char *path, char *const argv[], char *const envp[]))
 OWN(int, execv, (const char *path, char *const argv[]))
 OWN(int, execvp, (const char *file, char *const argv[]))
@@ -389,6 +394,21 @@ OWN(char *, __getcwd_chk, (char *buffer, size_t size, size_t room))
 #endif
 PATH(int, chroot, (const char *path), (path), AT_FDCWD, path, 0, ABSENT("chroot"))
 #undef ABSENT
+
+/* ----------------------------------------------- mounting and the like: none of it can be done to another machine's file */
+PATH(int, mount, (const char *source, const char *path, const char *type, unsigned long flags, const void *data),
+     (source, path, type, flags, data), AT_FDCWD, path, 0, rc_refuse_path("mount", &t, -ENOSYS))
+PATH(int, umount, (const char *path), (path), AT_FDCWD, path, 0, rc_refuse_path("umount", &t, -EINVAL))
+PATH(int, umount2, (const char *path, int flags), (path, flags), AT_FDCWD, path, 0, rc_refuse_path("umount2", &t, -EINVAL))
+PATH(int, swapon, (const char *path, int flags), (path, flags), AT_FDCWD, path, 0, rc_refuse_path("swapon", &t, -EINVAL))
+PATH(int, swapoff, (const char *path), (path), AT_FDCWD, path, 0, rc_refuse_path("swapoff", &t, -EINVAL))
+PATH(int, acct, (const char *path), (path), AT_FDCWD, path, 0, rc_refuse_path("acct", &t, -EROFS))
+#ifdef __GLIBC__
+PATH(int, fanotify_mark, (int group, unsigned flags, uint64_t mask, int dirfd, const char *path),
+     (group, flags, mask, dirfd, path), dirfd, path, 0, rc_refuse_path("fanotify_mark", &t, -ENOSYS))
+FD(int, open_by_handle_at, (int fd, struct file_handle *handle, int flags), (fd, handle, flags), fd,
+   ((void)d, rc_refuse("open_by_handle_at", fd, -ESTALE)))
+#endif
 
 /* --------------------------------------------------------------------------------------------- directories */
 OWN(DIR *, opendir, (const char *path))
@@ -496,4 +516,20 @@ OWN(int, getpwnam_r, (const char *key, struct passwd *to, char *buffer, size_t s
 OWN(int, getpwuid_r, (uid_t key, struct passwd *to, char *buffer, size_t size, struct passwd **found))
 OWN(int, getgrnam_r, (const char *key, struct group *to, char *buffer, size_t size, struct group **found))
 OWN(int, getgrgid_r, (gid_t key, struct group *to, char *buffer, size_t size, struct group **found))
+OWN(struct spwd *, getspnam, (const char *key))
+OWN(int, getspnam_r, (const char *key, struct spwd *to, char *buffer, size_t size, struct spwd **found))
+OWN(void, setpwent, (void))
+OWN(struct passwd *, getpwent, (void))
+OWN(int, getpwent_r, (struct passwd *to, char *buffer, size_t size, struct passwd **found))
+OWN(void, endpwent, (void))
+OWN(void, setgrent, (void))
+OWN(struct group *, getgrent, (void))
+OWN(int, getgrent_r, (struct group *to, char *buffer, size_t size, struct group **found))
+OWN(void, endgrent, (void))
+OWN(void, setspent, (void))
+OWN(struct spwd *, getspent, (void))
+OWN(int, getspent_r, (struct spwd *to, char *buffer, size_t size, struct spwd **found))
+OWN(void, endspent, (void))
+OWN(int, getgrouplist, (const char *user, gid_t group, gid_t *groups, int *room))
+OWN(int, initgroups, (const char *user, gid_t group))
 #endif

@@ -26,6 +26,30 @@ for call, key in ((libc.getpwnam, b"visitor"), (libc.getpwuid, 4242), (libc.getp
     call.restype = ctypes.POINTER(Passwd)
     found = call(key)
     print(found.contents.name if found else None, found.contents.gid if found else "")
+print([user.pw_name for user in pwd.getpwall()], [user.pw_uid for user in pwd.getpwall()])
+print([group.gr_name for group in grp.getgrall()], os.getgrouplist("other", 7), os.getgrouplist("nobody", 7))
+class Password(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("password", ctypes.c_char_p), ("changed", ctypes.c_long)]
+libc.getspnam.restype = libc.getspent.restype = ctypes.POINTER(Password)
+print(libc.getspnam(b"visitor").contents.password, bool(libc.getspnam(b"daemon")))
+print([libc.getspent().contents.name for _ in range(2)], bool(libc.getspent()))
+"""
+
+REFUSED = """
+import ctypes, errno, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def tell(call, *arguments):
+    result = getattr(libc, call)(*arguments)
+    print(call, result, errno.errorcode.get(ctypes.get_errno()))
+here = sys.argv[1].encode()
+tell("mount", b"none", here, b"tmpfs", 0, None)
+tell("umount", here)
+tell("umount2", here, 0)
+tell("swapon", here + b"/text", 0)
+tell("swapoff", here + b"/text")
+tell("acct", here + b"/text")
+tell("chroot", here)
+tell("fanotify_mark", -1, 1, 2, -100, here)
 """
 
 NAMES = r"""
@@ -43,9 +67,10 @@ def test_users_and_groups_are_the_servers(servers: Dict[str, Server], tmp_path: 
     (tmp_path / "passwd").write_text(
         f"# a comment\nvisitor:x:4242:4343:A Visitor:/home/visitor:/bin/sh\nlong:x:5:6:{'x' * 5000}:/:/bin/sh\n"
     )
-    (tmp_path / "group").write_text("visitors:x:4343:visitor,other\n")
+    (tmp_path / "group").write_text("visitors:x:4343:visitor,other\nfirst:x:4:\nmore:x:5:a,other\nagain:x:5:other\n")
+    (tmp_path / "shadow").write_text("visitor:secret:100::::::\nsecond:*:200::::::\n")
     remotec = [sys.executable, "-m", "remotec", "run", "-s", servers["fast"].address, "--tier", tier]
-    rules = [word for name in ("passwd", "group") for word in ("--remote", f"/etc/{name}={tmp_path / name}")]
+    rules = [word for name in ("passwd", "group", "shadow") for word in ("--remote", f"/etc/{name}={tmp_path / name}")]
     done = subprocess.run(
         [*remotec, *rules, "--", "python3", "-c", PROGRAM], capture_output=True, text=True, timeout=60
     )
@@ -62,6 +87,10 @@ def test_users_and_groups_are_the_servers(servers: Dict[str, Server], tmp_path: 
         "b'visitor' 4343",
         "b'long' 6",
         "None ",
+        "['visitor', 'long'] [4242, 5]",
+        "['visitors', 'first', 'more', 'again'] [7, 4343, 5, 5] [7]",
+        "b'secret' False",
+        "[b'visitor', b'second'] False",
     ]
 
 
@@ -87,5 +116,28 @@ def test_a_mount_table_is_the_servers(same: Same, tree: Path, tier: str) -> None
         'f = ctypes.c_void_p(c.setmntent(b"{box}/table", b"r")); g = c.getmntent; '
         "g.restype = ctypes.POINTER(ctypes.c_char_p * 4); "
         "print(*(g(f).contents[:] for i in (1, 2)), bool(g(f)), c.endmntent(f))"
+    )
+    same(f"python3 -c '{program}'", tier)
+
+
+def test_a_remote_file_is_not_mounted_nor_accounted_to(servers: Dict[str, Server], tree: Path, tier: str) -> None:
+    remotec = [sys.executable, "-m", "remotec", "run", "-s", servers["fast"].address, "--tier", tier]
+    done = subprocess.run(
+        [*remotec, "--remote", f"/box={tree}", "--", "python3", "-c", REFUSED, "/box"], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split("\n") == [
+        "mount -1 ENOSYS", "umount -1 EINVAL", "umount2 -1 EINVAL", "swapon -1 EINVAL", "swapoff -1 EINVAL", "acct -1 EROFS",
+        "chroot -1 ENOSYS", "fanotify_mark -1 ENOSYS", "",
+    ]  # fmt: skip
+
+
+def test_a_library_is_loaded_into_a_namespace(same: Same, tree: Path, tier: str) -> None:
+    source = "int answer(void) { return 42; }"
+    subprocess.run(["cc", "-shared", "-o", tree / "plugin.so", "-x", "c", "-"], input=source.encode(), check=True)
+    program = (
+        "import ctypes; c = ctypes.CDLL(None); c.dlmopen.restype = c.dlsym.restype = ctypes.c_void_p; "
+        'h = c.dlmopen(ctypes.c_long(-1), b"{box}/plugin.so", 2); '
+        'print(ctypes.CFUNCTYPE(ctypes.c_int)(c.dlsym(ctypes.c_void_p(h), b"answer"))()); '
+        'print(c.dlmopen(ctypes.c_long(-1), b"{box}/missing.so", 2))'
     )
     same(f"python3 -c '{program}'", tier)
