@@ -73,8 +73,8 @@ int rc_remote_unwatch(struct rc_description *d, int wd)
 
 /* --------------------------------------------------------------------------------------------------- epoll */
 
-/* What may not be ready is remotec-run's to show (run_epoll.h).  It hears from us once this process has something in a set: before
- * that, what we read and close is in none. */
+/* What may not be ready is remotec-run's to show (run_epoll.h).  It hears from us once this process has something in a set:
+ * before that, what we read and close is in none. */
 static void was_read(uint64_t handle)
 {
 	rc_ask_runner(&(struct rc_control){ .what = RC_CONTROL_EPOLL_READ, .handle = handle }, -1);
@@ -125,7 +125,8 @@ RC_EXPORT int epoll_pwait(int epoll, struct epoll_event *events, int most, int t
 }
 
 #ifdef __GLIBC__
-RC_EXPORT int epoll_pwait2(int epoll, struct epoll_event *events, int most, const struct timespec *timeout, const sigset_t *mask)
+RC_EXPORT int epoll_pwait2(int epoll, struct epoll_event *events, int most, const struct timespec *timeout,
+			   const sigset_t *mask)
 {
 	if (!rc_ready())
 		return rc_pass_epoll_pwait2()(epoll, events, most, timeout, mask);

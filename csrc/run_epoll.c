@@ -28,8 +28,8 @@
 enum { HANGUP_CHECK_MS = 100 };
 enum { MOST_LINES = 16, NS_PER_MS = 1000000 };
 
-/* One for each handle.  The kernel tells the members of an epoll instance apart by their descriptor's number too: for each number
- * that programs have it by there is a duplicate of `near`. */
+/* One for each handle.  The kernel tells the members of an epoll instance apart by their descriptor's number too: for each
+ * number that programs have it by there is a duplicate of `near`. */
 struct number {
 	int of_program, own;
 };
@@ -275,7 +275,7 @@ static int insert(uint64_t handle)
 {
 	unsigned line = choose_line();
 	struct stand_in *s;
-	int ends[2];
+	int ends[2], result;
 
 	if (find(handle))
 		return 0;
@@ -292,9 +292,12 @@ static int insert(uint64_t handle)
 		}
 	}
 	s = malloc(sizeof *s);
-	if (!s || pipe2(ends, O_CLOEXEC | O_NONBLOCK)) {
+	if (!s)
+		return -ENOMEM;
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK)) {
+		result = -errno;
 		free(s);
-		return s ? -errno : -ENOMEM;
+		return result;
 	}
 	*s = (struct stand_in){ .next = all, .handle = handle, .near = ends[0], .far = ends[1], .line = line };
 	all = s;

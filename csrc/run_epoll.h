@@ -2,8 +2,8 @@
  *
  * epoll(7) of what may not be ready on the server: a fifo, a terminal.
  *
- * An epoll instance is the kernel's, and so is who waits there.  What goes into it is a stand-in of remotec-run's, the read end of a
- * pipe, with the program's own data and flags; a thread keeps it readable, hung up or neither, as the server says the stream
+ * An epoll instance is the kernel's, and so is who waits there.  What goes into it is a stand-in of remotec-run's, the read end
+ * of a pipe, with the program's own data and flags; a thread keeps it readable, hung up or neither, as the server says the stream
  * is.  Time-outs, signal masks, EPOLLET, EPOLLONESHOT, whoever waits already, and an epoll descriptor that is duplicated,
  * inherited or waited for itself: all that is the kernel's own.
  */

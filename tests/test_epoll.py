@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 import textwrap
 from pathlib import Path
-from typing import Iterator
+from typing import Dict, Iterator
 
 import pytest
 
 from conftest import Same
-from oracle import TIERS
+from oracle import TIERS, command
+from relay import CountingRelay
 
 PROGRAMS = Path(__file__).parent / "c" / "programs"
 MAKE = """
@@ -179,3 +182,48 @@ def test_event_loop_of_go(same: Same, tmp_path: Path, tier: str) -> None:
     words = ["go", "build", "-o", str(tmp_path / "program"), str(tmp_path / "main.go")]
     subprocess.run(words, env=environment, check=True)
     same(f"{MAKE}; {LATER} {tmp_path}/program {{box}} {{srv}}; wait", tier)
+
+
+# --------------------------------------------------------------------------------------------------------- cost
+
+COSTS = """
+import os, select, sys
+fifo = os.open("/box/pipe", os.O_RDONLY | os.O_NONBLOCK)
+writer = os.open(sys.argv[1] + "/pipe", os.O_WRONLY)
+local, other = os.pipe()
+sets = select.epoll(), select.epoll()
+for each in sets:
+    each.register(local, select.EPOLLIN)
+sets[0].register(fifo, select.EPOLLIN)
+for _ in range({waits}):
+    assert not sets[0].poll(0) and not sets[1].poll(0)
+os.write(writer, b"x" * 9)
+for _ in range({waits}):
+    assert sets[0].poll(9) and not sets[1].poll(0)
+for _ in range({reads}):
+    os.read(fifo, 1)
+sets[0].unregister(fifo)
+os.write(1, b"done")
+"""
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_waiting_costs_no_round_trip_and_reading_one_more(
+    relay: CountingRelay, tiers: Dict[str, str], tmp_path: Path, tier: str
+) -> None:
+    if tiers[tier]:
+        pytest.skip(f"no {tier} tier here: {tiers[tier]}")
+    os.mkfifo(tmp_path / "pipe")
+
+    def polls(**numbers: int) -> "tuple[int, int]":
+        relay.counts.clear()
+        words = [sys.executable, "-S", "-c", COSTS.format(**numbers), str(tmp_path)]
+        done = subprocess.run(
+            command(relay.address, tmp_path, tier, "--local", "/") + words, capture_output=True, timeout=60
+        )
+        assert (done.stdout, done.stderr) == (b"done", b"")
+        return relay.counts["POLL"], relay.counts["READ"]
+
+    few, more, reads = polls(waits=1, reads=0), polls(waits=40, reads=0), polls(waits=1, reads=5)
+    assert more == few
+    assert reads[1] == 5 and reads[0] <= few[0] + 10  # what there is now; and to be told of what comes
