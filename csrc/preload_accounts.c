@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Users and groups of the server's /etc: libc reads these files by calls of its own, which pass no wrapper.  Where /etc/passwd is
- * remote its lines are all the users there are (/etc/group's the groups, /etc/shadow's the passwords); other name services stay this
- * machine's and aren't asked.  Under a supervisor libc reads the server's file by itself.
+ * Users and groups of the server's /etc: libc reads these files by calls of its own, which pass no wrapper.  Where
+ * /etc/passwd is remote its lines are all the users there are (/etc/group's the groups, /etc/shadow's the passwords); other
+ * name services stay this machine's and aren't asked.  Under a supervisor libc reads the server's file by itself.
  */
 #include "preload.h"
 
@@ -173,7 +173,8 @@ static int read_group(FILE *lines, struct group *to, char **buffer, size_t *size
 	return result;
 }
 
-/* *groups, allocated: `group`, and those that the user is a member of, as often as the file has them; how many, or -1 and errno. */
+/* *groups, allocated: `group`, and those that the user is a member of, as often as the file has them.  How many, or -1 and
+ * errno. */
 static int groups_of(const char *user, gid_t group, gid_t **groups)
 {
 	FILE *lines = fopen("/etc/group", "re");
