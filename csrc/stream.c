@@ -16,8 +16,8 @@
 /* A window of at most 128 MiB under way for each description, in requests of CHUNK bytes; memory holds what the socket's buffer
  * takes in.  STREAMS of them share what the pool of connections can spare.  It starts with FIRST requests, or with more for
  * who reads LARGE pieces, and grows by GROWTH with each reply that didn't queue for much longer than a round trip. */
-enum { CHUNK = RC_LIMIT_MAX_DATA, MOST = RC_LIMIT_MAX_IN_FLIGHT, FIRST = 1, FIRST_LARGE = 32, GROWTH = 4, QUEUE_MS = 4, LARGE = 64 * 1024,
-       STREAMS = 24, FIRST_RUN = 2, LONGEST_RUN = 64 };
+enum { CHUNK = RC_LIMIT_MAX_DATA, MOST = RC_LIMIT_MAX_IN_FLIGHT, FIRST = 1, FIRST_LARGE = 8, GROWTH = 12, QUEUE_MS = 4,
+       LARGE = 64 * 1024, STREAMS = 24, FIRST_RUN = 2, LONGEST_RUN = 64 };
 #define NEVER UINT32_MAX
 
 struct request {
