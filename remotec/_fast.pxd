@@ -101,6 +101,7 @@ cdef class Link:
     cdef look_for_cancel(self)
     cdef push(self)
     cdef wait_for_room(self)
+    cdef await_writable(self)
     cdef send_away(self)
     cdef written(self)
     cdef go_on(self)

@@ -878,17 +878,20 @@ cdef class Link:
             self.loop.remove_reader(self.fd)
         if self.writing:
             return
-        self.writing = True
         if self.file >= 0:
             self.host.sending.add(self)
             if len(self.host.sending) > 1 and self.host.workers.running(SENDERS) < PROCESSORS - 1:
                 return self.send_away()
+        self.await_writable()
+
+    cdef await_writable(self):
+        self.writing = True
         self.loop.add_writer(self.fd, self.on_writable)
 
     cdef send_away(self):
         """Several connections are at this: the other processors do it too."""
         self.look_for_pieces()
-        self.away = True
+        self.away = self.writing = True
         self.host.workers.run(SENDERS, self.by_thread, self.sent)
 
     def by_thread(self):
@@ -898,11 +901,11 @@ cdef class Link:
         return result
 
     def sent(self, result, error):
-        self.away = False
+        self.away = self.writing = False
         if self.gone or error or result == GONE:
             return self.close()
         if result == BLOCKED:
-            self.loop.add_writer(self.fd, self.on_writable)
+            self.await_writable()
         else:
             self.written()
 
