@@ -90,7 +90,7 @@ cdef class Link:
     cdef int send_file(self) noexcept nogil
     cdef int send_on(self) noexcept nogil
     cdef void look_for_pieces(self) noexcept nogil
-    cdef int take_piece(self) noexcept nogil
+    cdef bint take_piece(self) noexcept nogil
     cdef void forget_file(self) noexcept nogil
     cdef void free_output(self) noexcept nogil
     cdef bint pending(self) noexcept nogil

@@ -365,25 +365,25 @@ cdef class Link:
             if self.file < 0:
                 return MORE
             result = self.send_file()
-            if result == MORE and self.first_piece < self.end_piece:
-                result = self.take_piece()
-                if result == MORE:
-                    continue
-            if result == MORE:
+            if result != MORE:
+                return result
+            if self.first_piece == self.end_piece:
                 self.forget_file()
-            return result
+                return MORE
+            if not self.take_piece():
+                return GONE
 
-    cdef int take_piece(self) noexcept nogil:
+    cdef bint take_piece(self) noexcept nogil:
         cdef Piece *piece = &self.pieces[self.first_piece]
         cdef uint8_t *at = self.reserve(RC_HEADER_SIZE + 4)
         if not at:
-            return GONE
+            return False
         put32(put_header(at, 4 + piece.count, RC_OP_PREAD, piece.request_id), piece.count)
         self.output_end += RC_HEADER_SIZE + 4
         self.file_offset = piece.offset
         self.file_left = piece.count
         self.first_piece += 1
-        return MORE
+        return True
 
     cdef int send_on(self) noexcept nogil:
         """flush by a thread of its own, for which the socket only counts as blocked when it stays so."""
