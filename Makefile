@@ -10,6 +10,7 @@ PEERS := .cache/.peers
 SOURCES := $(wildcard csrc/*.c csrc/*.h remotec/*.pyx remotec/*.pxd) setup.py
 # The core: what isn't one of the two front ends.
 CORE = $(filter-out $(wildcard csrc/preload*.c csrc/run*.c csrc/supervise*.c csrc/syscalls*.c),$(wildcard csrc/*.c))
+EDITABLE := $(RUN)/pip install -q --no-build-isolation --config-settings editable_mode=compat -e
 SANITIZED := -std=gnu11 -D_GNU_SOURCE -g -O1 -Icsrc -fsanitize=address,undefined -fno-sanitize-recover=all
 # What analysers say of memory that a raw system call fills.
 FILLED_BY_SYSTEM_CALLS := uninitvar legacyUninitvar ctuuninitvar
@@ -38,7 +39,7 @@ $(TEST_PROGRAMS): tests/apt-packages.txt
 
 $(PEERS): bench/apt-packages.txt
 	@tools/apt.sh -f $< || echo "remotec: some peers will be missing"
-	@$(RUN)/python -c 'import matplotlib' 2>/dev/null || $(RUN)/pip install -q --no-build-isolation --config-settings editable_mode=compat -e '.[bench]' || echo "remotec: there will be no plots"
+	@$(RUN)/python -c 'import matplotlib' 2>/dev/null || $(EDITABLE) '.[bench]' || echo "remotec: there will be no plots"
 	@mkdir -p $(@D) && touch $@
 
 compile: $(BUILT) ## build _fast, libremotec.so and remotec-run in place
@@ -57,7 +58,7 @@ testinstalled: $(READY) ## sdist, wheel, a fresh venv: finds what the package fo
 	$(RUN)/python -m pytest -q tests/test_package.py
 
 check: $(BUILT) ## ruff, mypy, stale generated files, C analysers where there
-	@$(RUN)/python -c 'import ruff, mypy' 2>/dev/null || $(RUN)/pip install -q --no-build-isolation --config-settings editable_mode=compat -e '.[check]'
+	@$(RUN)/python -c 'import ruff, mypy' 2>/dev/null || $(EDITABLE) '.[check]'
 	$(RUN)/ruff check .
 	$(RUN)/mypy
 	$(RUN)/python tools/generate_protocol.py --check

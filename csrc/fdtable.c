@@ -236,7 +236,8 @@ void rc_fdtable_release_locks(void)
 			rc_lock_release(&slots[i]);
 }
 
-/* Whether the server is to be told: not where another process was told of it already; a watch stays with the process whose connection it uses (notify.h). */
+/* Whether the server is to be told: not where another process was told of it already; a watch stays with the process whose
+ * connection it uses (notify.h). */
 static bool share(int fd, struct rc_description *d, rc_share_report *report)
 {
 	if (d->shared || d->kind == RC_KIND_WATCH)

@@ -9,26 +9,7 @@
 #include <stdint.h>
 
 #include "calls.h"
-
-/* struct statx, the same on every machine. */
-struct rc_kernel_statx {
-	uint32_t mask, blksize;
-	uint64_t attributes;
-	uint32_t nlink, uid, gid;
-	uint16_t mode, spare;
-	uint64_t ino, size, blocks, attributes_mask;
-	struct {
-		int64_t sec;
-		uint32_t nsec;
-		int32_t spare;
-	} atime, btime, ctime, mtime;
-	uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
-	uint64_t mnt_id;
-	uint32_t dio_mem_align, dio_offset_align;
-	uint64_t subvol;
-	uint64_t spares[11];
-};
-_Static_assert(sizeof(struct rc_kernel_statx) == 256, "as the kernel has it");
+#include "sys.h"
 
 void rc_layout_statx(const struct rc_stat *from, struct rc_kernel_statx *to);
 

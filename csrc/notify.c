@@ -120,20 +120,6 @@ static bool readable(int fd, int timeout_ms)
 	return rc_sys_poll(&one, 1, timeout_ms) > 0;
 }
 
-static int receive_all(struct connection *line, uint8_t *to, size_t count)
-{
-	while (count) {
-		struct iovec part = { to, count };
-		ssize_t got = rc_line_receive(line, &part, 1);
-
-		if (got <= 0)
-			return got ? (int)got : -ECONNRESET;
-		to += got;
-		count -= (size_t)got;
-	}
-	return 0;
-}
-
 /* One event in inotify(7)'s form, its name filled up with NULs. */
 static void keep(struct instance *n, struct rc_reader *r)
 {
@@ -164,7 +150,7 @@ static int take(struct instance *n)
 
 	n->first = n->end = 0;
 	if (!result)
-		result = header.length > sizeof reply ? -EPROTO : receive_all(n->line, reply, header.length);
+		result = header.length > sizeof reply ? -EPROTO : rc_line_receive_all(n->line, reply, header.length);
 	if (!result && !header.error) {
 		struct rc_reader r = { .at = reply, .end = reply + header.length };
 		struct rc_blob events = rc_get_blob(&r);

@@ -17,21 +17,47 @@ static bool is_remote(const char *path)
 	return rc_ready() && !rc_config.supervised && rc_locate(AT_FDCWD, path, 0, &t) == 1;
 }
 
+/* 0, or ENOMEM. */
+static int grow(char **buffer, size_t *size)
+{
+	char *larger = realloc(*buffer, *size + 4096);
+
+	if (!larger)
+		return ENOMEM;
+	*buffer = larger;
+	*size += 4096;
+	return 0;
+}
+
+/* The next line, as fgetpwent_r(3), but after ERANGE the same one comes again, for a larger buffer. */
+#define LINES(type, next) \
+	static int line_##type(FILE *lines, struct type *to, char *buffer, size_t size, struct type **found) \
+	{ \
+		off_t before = ftello(lines); \
+		int result = next(lines, to, buffer, size, found); \
+		if (result) \
+			*found = NULL; \
+		if (result == ERANGE) \
+			fseeko(lines, before, SEEK_SET); \
+		return result; \
+	}
+LINES(passwd, fgetpwent_r)
+LINES(group, fgetgrent_r)
+LINES(spwd, fgetspent_r)
+
 /* By `name`, or by `id` where that is NULL.  As getpwnam_r(3): 0 and NULL in *found where there is none. */
-#define FINDS(type, file, next, name_of, id_type, id_of) \
+#define FINDS(type, file, name_of, id_type, id_of) \
 	static int find_##type(const char *name, id_type id, struct type *to, char *buffer, size_t size, struct type **found) \
 	{ \
 		int saved = errno, result; \
-		FILE *stream = fopen(file, "re"); \
+		FILE *lines = fopen(file, "re"); \
 		*found = NULL; \
-		if (!stream) \
+		if (!lines) \
 			return errno; \
 		do \
-			result = next(stream, to, buffer, size, found); \
+			result = line_##type(lines, to, buffer, size, found); \
 		while (!result && (name ? strcmp(to->name_of, name) != 0 : to->id_of != id)); \
-		if (result) \
-			*found = NULL; \
-		fclose(stream); \
+		fclose(lines); \
 		errno = saved; \
 		return result == ENOENT ? 0 : result; \
 	} \
@@ -42,24 +68,17 @@ static bool is_remote(const char *path)
 		static char *buffer; \
 		static size_t size; \
 		struct type *found = NULL; \
-		int result = size ? find_##type(name, id, &kept, buffer, size, &found) : ERANGE; \
-		while (result == ERANGE) { \
-			char *larger = realloc(buffer, size + 4096); \
-			if (!larger) { \
-				result = ENOMEM; \
-				break; \
-			} \
-			buffer = larger; \
-			size += 4096; \
-			result = find_##type(name, id, &kept, buffer, size, &found); \
-		} \
+		int result; \
+		do \
+			result = size ? find_##type(name, id, &kept, buffer, size, &found) : ERANGE; \
+		while (result == ERANGE && !(result = grow(&buffer, &size))); \
 		if (result) \
 			errno = result; \
 		return found; \
 	}
-FINDS(passwd, "/etc/passwd", fgetpwent_r, pw_name, uid_t, pw_uid)
-FINDS(group, "/etc/group", fgetgrent_r, gr_name, gid_t, gr_gid)
-FINDS(spwd, "/etc/shadow", fgetspent_r, sp_namp, long, sp_lstchg)	/* only by name */
+FINDS(passwd, "/etc/passwd", pw_name, uid_t, pw_uid)
+FINDS(group, "/etc/group", gr_name, gid_t, gr_gid)
+FINDS(spwd, "/etc/shadow", sp_namp, long, sp_lstchg)	/* only by name */
 
 #define BY(call, type, file, key_type, name, id) \
 	RC_EXPORT struct type *call(key_type key) \
@@ -78,7 +97,7 @@ BY(getgrgid, group, "/etc/group", gid_t, NULL, key)
 BY(getspnam, spwd, "/etc/shadow", const char *, key, 0)
 
 /* The lines one after the other, as getpwent(3).  As there, one walk in a process. */
-#define EACH(type, file, next, set, get, end) \
+#define EACH(type, file, set, get, end) \
 	static FILE *type##_lines; \
 	static void close_##type(void) \
 	{ \
@@ -88,18 +107,10 @@ BY(getspnam, spwd, "/etc/shadow", const char *, key, 0)
 	} \
 	static int next_##type(struct type *to, char *buffer, size_t size, struct type **found) \
 	{ \
-		int result; \
-		off_t before; \
 		*found = NULL; \
 		if (!type##_lines && !(type##_lines = fopen(file, "re"))) \
 			return errno; \
-		before = ftello(type##_lines); \
-		result = next(type##_lines, to, buffer, size, found); \
-		if (result) \
-			*found = NULL; \
-		if (result == ERANGE)	/* the same line, into a larger buffer */ \
-			fseeko(type##_lines, before, SEEK_SET); \
-		return result; \
+		return line_##type(type##_lines, to, buffer, size, found); \
 	} \
 	RC_EXPORT int get##_r(struct type *to, char *buffer, size_t size, struct type **found) \
 	{ \
@@ -114,15 +125,9 @@ BY(getspnam, spwd, "/etc/shadow", const char *, key, 0)
 		int result, saved = errno; \
 		if (!is_remote(file)) \
 			return rc_pass_##get()(); \
-		while ((result = size ? next_##type(&kept, buffer, size, &found) : ERANGE) == ERANGE) { \
-			char *larger = realloc(buffer, size + 4096); \
-			if (!larger) { \
-				result = ENOMEM; \
-				break; \
-			} \
-			buffer = larger; \
-			size += 4096; \
-		} \
+		do \
+			result = size ? next_##type(&kept, buffer, size, &found) : ERANGE; \
+		while (result == ERANGE && !(result = grow(&buffer, &size))); \
 		errno = result && result != ENOENT ? result : saved; \
 		return found; \
 	} \
@@ -138,9 +143,9 @@ BY(getspnam, spwd, "/etc/shadow", const char *, key, 0)
 		close_##type(); \
 		rc_pass_##end()(); \
 	}
-EACH(passwd, "/etc/passwd", fgetpwent_r, setpwent, getpwent, endpwent)
-EACH(group, "/etc/group", fgetgrent_r, setgrent, getgrent, endgrent)
-EACH(spwd, "/etc/shadow", fgetspent_r, setspent, getspent, endspent)
+EACH(passwd, "/etc/passwd", setpwent, getpwent, endpwent)
+EACH(group, "/etc/group", setgrent, getgrent, endgrent)
+EACH(spwd, "/etc/shadow", setspent, getspent, endspent)
 
 static bool has_member(const struct group *group, const char *user)
 {
@@ -154,22 +159,11 @@ static bool has_member(const struct group *group, const char *user)
 static int read_group(FILE *lines, struct group *to, char **buffer, size_t *size)
 {
 	struct group *found;
-	int result = ERANGE;
+	int result;
 
-	while (result == ERANGE) {
-		off_t before = ftello(lines);
-		char *larger;
-
-		result = *size ? fgetgrent_r(lines, to, *buffer, *size, &found) : ERANGE;
-		if (result != ERANGE)
-			break;
-		larger = realloc(*buffer, *size + 4096);
-		if (!larger)
-			return ENOMEM;
-		*buffer = larger;
-		*size += 4096;
-		fseeko(lines, before, SEEK_SET);
-	}
+	do
+		result = *size ? line_group(lines, to, *buffer, *size, &found) : ERANGE;
+	while (result == ERANGE && !(result = grow(buffer, size)));
 	return result;
 }
 

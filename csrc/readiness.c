@@ -42,11 +42,10 @@ static int ask(struct pending *p, uint64_t handle, int events)
 static short answer(struct pending *p, bool answered)
 {
 	uint8_t reply[RC_POLL_REPLY_SIZE];
-	struct iovec part = { reply, sizeof reply };
 	struct rc_reader r = { .at = reply, .end = reply + sizeof reply };
 	struct rc_header header;
 	bool usable = answered && rc_line_header(p->line, &header) == 0 && !header.error && header.length == sizeof reply &&
-		      rc_line_receive(p->line, &part, 1) == (ssize_t)sizeof reply;
+		      rc_line_receive_all(p->line, reply, sizeof reply) == 0;
 
 	rc_line_give_back(p->line, usable);
 	return usable ? (short)rc_poll_events_from_wire(rc_get_u32(&r)) : answered ? POLLERR : 0;

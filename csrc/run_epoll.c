@@ -144,22 +144,14 @@ static bool take_answer(unsigned at)
 {
 	uint8_t reply[RC_LIMIT_MAX_NAME];		/* or the name of an error */
 	struct connection *line = lines[at];
+	struct rc_reader r = { .at = reply };
 	struct rc_header header;
-	size_t done = 0;
 	int events;
 
-	if (rc_line_header(line, &header) < 0 || header.length > sizeof reply)
+	if (rc_line_header(line, &header) < 0 || header.length > sizeof reply ||
+	    rc_line_receive_all(line, reply, header.length) < 0)
 		return false;
-	while (done < header.length) {
-		struct iovec part = { reply + done, header.length - done };
-		ssize_t got = rc_line_receive(line, &part, 1);
-
-		if (got < 0)
-			return false;
-		done += (size_t)got;
-	}
-	struct rc_reader r = { .at = reply, .end = reply + done };
-
+	r.end = reply + header.length;
 	events = header.error ? POLLERR : rc_poll_events_from_wire(rc_get_u32(&r));
 	pthread_mutex_lock(&lock);
 	for (struct stand_in *s = all; s; s = s->next)

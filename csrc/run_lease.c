@@ -41,20 +41,11 @@ static bool take_reply(void)
 	struct rc_header header;
 	struct rc_reader r;
 	struct rc_blob handles;
-	uint32_t done = 0;
 
 	if (rc_line_header(line, &header) < 0 || header.operation != RC_OP_RECALL || header.request_id != id || header.error ||
-	    header.length > MOST)
+	    header.length > MOST || rc_line_receive_all(line, bytes, header.length) < 0)
 		return false;
-	while (done < header.length) {
-		struct iovec part = { bytes + done, header.length - done };
-		ssize_t got = rc_line_receive(line, &part, 1);
-
-		if (got < 0)
-			return false;
-		done += (uint32_t)got;
-	}
-	r = (struct rc_reader){ .at = bytes, .end = bytes + done };
+	r = (struct rc_reader){ .at = bytes, .end = bytes + header.length };
 	handles = rc_get_blob(&r);
 	if (r.failed || r.at != r.end || handles.length % 8)
 		return false;

@@ -178,7 +178,6 @@ static ssize_t getattr(uint64_t node, struct fuse_attr_out *out)
 	int bad = 0;
 
 	if (node != FUSE_ROOT_ID) {
-		before_waiting();
 		rc_extents_forget(node & ~NODE);
 		bad = rc_call_fstat(node & ~NODE, STATX_SIZE | STATX_CTIME, &stat);
 	}
@@ -211,7 +210,6 @@ static ssize_t read_pages(uint64_t node, const struct fuse_read_in *in, uint8_t 
 
 	if (in->size > REPLY || offset < 0 || offset > INT64_MAX - REPLY)
 		return -EINVAL;
-	before_waiting();
 	count = rc_extents_within(handle, offset, offset + in->size, parts);
 	if (count < 0)
 		return fetch(handle, data, in->size, offset);
@@ -313,6 +311,7 @@ __attribute__((noreturn)) static void serve_pages(int link)
 		_exit(0);
 	prctl(PR_SET_NAME, "remotec-pages");
 	rc_transport_after_fork();
+	rc_before_waiting = before_waiting;
 	stand_apart();
 	atomic_store(&threads, 1);
 	serve(NULL);

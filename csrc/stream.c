@@ -173,7 +173,6 @@ static int next_reply(struct rc_stream *s)
 {
 	struct request *q = &s->requests[s->first];
 	uint8_t bytes[4];
-	struct iovec part = { bytes, sizeof bytes };
 	struct rc_reader r = { .at = bytes, .end = bytes + sizeof bytes };
 	struct rc_header header;
 	uint64_t took_ms;
@@ -182,7 +181,7 @@ static int next_reply(struct rc_stream *s)
 		return -EAGAIN;
 	/* Replies that overtook one another, an error: asked for plainly, it will be what it is. */
 	if (rc_line_header(s->line, &header) < 0 || header.operation != RC_OP_PREAD || header.request_id != q->id ||
-	    header.error || header.length < sizeof bytes || rc_line_receive(s->line, &part, 1) != sizeof bytes)
+	    header.error || header.length < sizeof bytes || rc_line_receive_all(s->line, bytes, sizeof bytes) < 0)
 		return -EAGAIN;
 	s->left = rc_get_u32(&r);
 	if (header.length != (uint64_t)s->left + 4 || s->left > q->length)

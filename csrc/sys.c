@@ -115,30 +115,13 @@ int rc_stub_install(void)
 }
 
 #ifdef SYS_statx
-/* As the kernel writes it: not every libc declares it. */
-struct statx_reply {
-	uint32_t mask, blksize;
-	uint64_t attributes;
-	uint32_t nlink, uid, gid;
-	uint16_t mode, unused;
-	uint64_t ino, size, blocks, attributes_mask;
-	struct {
-		int64_t sec;
-		uint32_t nsec;
-		int32_t unused;
-	} atime, btime, ctime, mtime;
-	uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
-	uint64_t rest[14];
-};
-_Static_assert(sizeof(struct statx_reply) == 256, "statx(2)");
-
 enum { FORCE_SYNC = 0x2000, DONT_SYNC = 0x4000 };	/* AT_STATX_… */
 enum { IDENTITY = 0x347, SIZE = 0x200 };		/* STATX_TYPE, MODE, NLINK, MTIME, INO, SIZE */
 
 /* What the kernel knows of it: whoever serves the file needn't be asked, and might be us. */
 static int identity_by_statx(int fd, struct rc_identity *identity)
 {
-	struct statx_reply st;
+	struct rc_kernel_statx st;
 	long result = RC_SYS(SYS_statx, fd, "", AT_EMPTY_PATH | DONT_SYNC, IDENTITY, &st, 0);
 
 	if (result < 0)
@@ -180,7 +163,7 @@ int rc_sys_identity(int fd, struct rc_identity *identity)
 int rc_sys_refresh(int fd)
 {
 #ifdef SYS_statx
-	struct statx_reply st;
+	struct rc_kernel_statx st;
 
 	return (int)RC_SYS(SYS_statx, fd, "", AT_EMPTY_PATH | FORCE_SYNC, SIZE, &st, 0);
 #else

@@ -32,6 +32,26 @@ long rc_syscall(long number, long a, long b, long c, long d, long e, long f);
 #define RC_SYS(number, a, b, c, d, e, f) \
 	rc_syscall((number), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
+/* struct statx, the same on every machine; not every libc declares it. */
+struct rc_kernel_statx {
+	uint32_t mask, blksize;
+	uint64_t attributes;
+	uint32_t nlink, uid, gid;
+	uint16_t mode, spare;
+	uint64_t ino, size, blocks, attributes_mask;
+	struct {
+		int64_t sec;
+		uint32_t nsec;
+		int32_t spare;
+	} atime, btime, ctime, mtime;
+	uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
+	uint64_t mnt_id;
+	uint32_t dio_mem_align, dio_offset_align;
+	uint64_t subvol;
+	uint64_t spares[11];
+};
+_Static_assert(sizeof(struct rc_kernel_statx) == 256, "as the kernel has it");
+
 /* What the kernel says a descriptor is, the same on every architecture. */
 struct rc_identity {
 	uint64_t ino;

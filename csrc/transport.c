@@ -383,8 +383,8 @@ static void before_receiving(int fd, size_t count)
 		rc_before_waiting();
 }
 
-/* Exactly count bytes (NULL: thrown away).  -errno; EINTR only where nothing has come yet and `may_interrupt`. */
-static int receive(int fd, void *into, size_t count, bool may_interrupt)
+/* Exactly count bytes (NULL: thrown away), or -errno. */
+static int receive(int fd, void *into, size_t count)
 {
 	size_t got = 0;
 	char sink[4096];
@@ -396,7 +396,7 @@ static int receive(int fd, void *into, size_t count, bool may_interrupt)
 		before_receiving(fd, want);
 		n = RC_SYS(SYS_recvfrom, fd, into ? (char *)into + got : sink, want, MSG_WAITALL, NULL, NULL);
 
-		if (n == -EINTR && !(may_interrupt && !got))
+		if (n == -EINTR)
 			continue;
 		if (n <= 0)
 			return n == 0 ? -ECONNRESET : n == -EAGAIN ? -ETIMEDOUT : (int)n;
@@ -410,10 +410,10 @@ static int error_of(int fd, const struct rc_header *header)
 {
 	char name[32];
 	size_t length = header->length < sizeof name ? header->length : sizeof name;
-	int bad = receive(fd, name, length, false);
+	int bad = receive(fd, name, length);
 
 	if (!bad)
-		bad = receive(fd, NULL, header->length - length, false);
+		bad = receive(fd, NULL, header->length - length);
 	return bad ? bad : -rc_errno_from_wire(header->error, name, length);
 }
 
@@ -424,7 +424,7 @@ static int read_greeting(struct connection *c, struct rc_server_info *info, bool
 	struct rc_reader r = { .at = bytes, .end = bytes + RC_HEADER_SIZE };
 	struct rc_header header;
 	struct rc_blob name;
-	int bad = receive(c->fd, bytes, RC_HEADER_SIZE, false);
+	int bad = receive(c->fd, bytes, RC_HEADER_SIZE);
 
 	if (bad)
 		return bad;
@@ -435,7 +435,7 @@ static int read_greeting(struct connection *c, struct rc_server_info *info, bool
 		*refused = true;
 		return error_of(c->fd, &header);
 	}
-	bad = receive(c->fd, bytes, header.length, false);
+	bad = receive(c->fd, bytes, header.length);
 	if (bad)
 		return bad;
 	r = (struct rc_reader){ .at = bytes, .end = bytes + header.length };
@@ -482,7 +482,7 @@ static int receive_data(int fd, const struct iovec *data, int count, size_t skip
 			continue;
 		}
 		take = piece - skip < length ? piece - skip : length;
-		bad = receive(fd, (char *)data[i].iov_base + skip, take, false);
+		bad = receive(fd, (char *)data[i].iov_base + skip, take);
 		if (bad)
 			return bad;
 		length -= take;
@@ -502,7 +502,7 @@ static int read_data_reply(struct connection *c, struct rc_exchange *x, const st
 	if (header->length < 4)
 		return -EPROTO;
 	if (have < 4) {
-		bad = receive(c->fd, length_bytes + have, 4 - have, false);
+		bad = receive(c->fd, length_bytes + have, 4 - have);
 		if (bad)
 			return bad;
 		have = 4;
@@ -513,6 +513,12 @@ static int read_data_reply(struct connection *c, struct rc_exchange *x, const st
 	bad = receive_data(c->fd, x->data, x->data_count, have - 4, length - (have - 4));
 	x->reply_length = length;
 	return bad;
+}
+
+static ssize_t receive_asleep(int fd, struct msghdr *message)
+{
+	before_receiving(fd, 1);
+	return rc_sys_recvmsg(fd, message, 0);
 }
 
 /* A reply from near by is there sooner than a sleeping processor wakes (30 to 70 us on a virtual machine): looked for awake it
@@ -527,18 +533,16 @@ static ssize_t receive_first(int fd, struct msghdr *message)
 	uint32_t awake = atomic_load_explicit(&takes_ns[AWAKE], memory_order_relaxed);
 	int way = (awake + awake / 8 < asleep) != (now >= PERIOD - TRIAL) ? AWAKE : ASLEEP;
 	uint64_t began_ns = rc_sys_monotonic_ns(), took_ns;
+	uint32_t known = way == AWAKE ? awake : asleep;
 	ssize_t got = -EAGAIN;
 
 	for (int i = 0; way == AWAKE && got == -EAGAIN && i < MOST_LOOKS; i++)
 		got = rc_sys_recvmsg(fd, message, MSG_DONTWAIT);
-	if (got == -EAGAIN) {
-		before_receiving(fd, 1);
-		got = rc_sys_recvmsg(fd, message, 0);
-	}
+	if (got == -EAGAIN)
+		got = receive_asleep(fd, message);
 	took_ns = rc_sys_monotonic_ns() - began_ns;
 	took_ns = took_ns < MOST_NS ? took_ns : MOST_NS;
-	awake = atomic_load_explicit(&takes_ns[way], memory_order_relaxed);
-	atomic_store_explicit(&takes_ns[way], awake - awake / 8 + (uint32_t)took_ns / 8, memory_order_relaxed);
+	atomic_store_explicit(&takes_ns[way], known - known / 8 + (uint32_t)took_ns / 8, memory_order_relaxed);
 	return got;
 }
 
@@ -563,9 +567,7 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 	/* One call for header and data where they have come together.  An error's name may land in the buffer's first bytes, whose
 	 * content is unspecified after a failed read. */
 	for (;;) {
-		if (x->interruptible)
-			before_receiving(c->fd, 1);
-		got = x->interruptible ? rc_sys_recvmsg(c->fd, &message, 0) : receive_first(c->fd, &message);
+		got = x->interruptible ? receive_asleep(c->fd, &message) : receive_first(c->fd, &message);
 		if (got == -EAGAIN && x->interruptible && rc_wait_over) {
 			if (cancelled || !rc_wait_over())
 				continue;
@@ -584,7 +586,7 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 	if (x->interruptible)
 		set_reply_timeout(c->fd, rc_config.timeout_s * 1000);
 	if ((size_t)got < RC_HEADER_SIZE) {
-		bad = receive(c->fd, head + got, (size_t)(RC_HEADER_SIZE - got), false);
+		bad = receive(c->fd, head + got, (size_t)(RC_HEADER_SIZE - got));
 		if (bad)
 			return bad;
 		got = RC_HEADER_SIZE;
@@ -604,7 +606,7 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 	if (!x->data) {
 		if (header.length > x->reply_size)
 			return -EPROTO;
-		bad = receive(c->fd, x->reply, header.length, false);
+		bad = receive(c->fd, x->reply, header.length);
 		x->reply_length = header.length;
 		*usable = !bad;
 		return bad;
@@ -748,11 +750,19 @@ int rc_line_header(struct connection *line, struct rc_header *header)
 	int bad = line->asked ? greet(line) : 0;
 
 	if (!bad)
-		bad = receive(line->fd, bytes, sizeof bytes, false);
-
+		bad = receive(line->fd, bytes, sizeof bytes);
 	rc_stats_waited(began_ns);
 	if (!bad)
 		*header = rc_get_header(&r);
+	return bad;
+}
+
+int rc_line_receive_all(struct connection *line, void *to, size_t count)
+{
+	uint64_t began_ns = rc_stats_clock();
+	int bad = receive(line->fd, to, count);
+
+	rc_stats_waited(began_ns);
 	return bad;
 }
 

@@ -56,6 +56,8 @@ int rc_line_send(struct connection *line, const void *frames, size_t size);
 uint32_t rc_line_put(struct connection *line, struct rc_writer *w, uint16_t operation, uint32_t length);
 /* The next reply's header. */
 int rc_line_header(struct connection *line, struct rc_header *header);
+/* Exactly count bytes of its payload into memory of ours. */
+int rc_line_receive_all(struct connection *line, void *to, size_t count);
 /* At most count bytes into buffers that may be the program's: how many came (> 0), or -errno; EFAULT takes nothing away. */
 ssize_t rc_line_receive(struct connection *line, const struct iovec *into, int parts);
 /* Its socket, to be polled: readable without a request of ours, it is the server that is gone. */

@@ -639,7 +639,6 @@ static bool take_reply(void)
 	struct rc_reader r;
 	struct rc_blob data;
 	uint8_t *room, name[64];
-	size_t done = 0;
 
 	if (rc_line_header(now.line, &header) < 0 || header.operation != RC_OP_OPEN)
 		return false;
@@ -653,21 +652,15 @@ static bool take_reply(void)
 		return false;
 	if (header.error)
 		room = name;
-	while (done < header.length) {
-		struct iovec part = { room + done, header.length - done };
-		ssize_t got = rc_line_receive(now.line, &part, 1);
-
-		if (got < 0)
-			return false;
-		done += (size_t)got;
-	}
+	if (rc_line_receive_all(now.line, room, header.length) < 0)
+		return false;
 	lock_surely();
 	if (header.error) {
 		set_state(slot, FREE);
 		unlock();
 		return true;
 	}
-	r = (struct rc_reader){ .at = room, .end = room + done };
+	r = (struct rc_reader){ .at = room, .end = room + header.length };
 	slot->opened.handle = rc_get_u64(&r);
 	slot->opened.kind = rc_get_u32(&r);
 	slot->opened.lease.held = false;
