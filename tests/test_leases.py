@@ -342,6 +342,10 @@ class Breaker(threading.Thread):
         self.join(0.2)
         return self.is_alive()
 
+    def goes_on(self) -> bool:
+        self.join(10)
+        return not self.is_alive()
+
 
 def test_who_does_not_listen_has_no_lease(sessions: Sessions, file: Path) -> None:
     peer = Peer(sessions)
@@ -378,7 +382,7 @@ def test_the_writer_waits_for_the_acknowledgement(sessions: Sessions, file: Path
     assert recalled(eventually(peer.heard)) == [handle]
     assert leased and writer.waits()
     assert listen(peer, 2) is None
-    assert not writer.waits()
+    assert writer.goes_on()
     assert opened(peer, file)[1]
 
 
@@ -391,7 +395,7 @@ def test_a_recall_while_nobody_listens_is_the_next_answer(sessions: Sessions, cl
     writer = Breaker(file)
     assert writer.waits() and listen(peer, 2) == [handle]
     assert writer.waits() and listen(peer, 3) is None
-    assert not writer.waits()
+    assert writer.goes_on()
 
 
 def test_closing_the_handle_lets_the_writer_go_on(sessions: Sessions, file: Path) -> None:
@@ -401,7 +405,7 @@ def test_closing_the_handle_lets_the_writer_go_on(sessions: Sessions, file: Path
     writer = Breaker(file)
     assert recalled(eventually(peer.heard)) == [handle] and writer.waits()
     peer.ask(protocol.CLOSE, 3, handle=handle)
-    assert not writer.waits()
+    assert writer.goes_on()
 
 
 def test_a_client_without_leases_is_left_in_peace(sessions: Sessions, clock: Clock, file: Path) -> None:
@@ -438,7 +442,7 @@ def test_the_writer_waits_for_the_term_at_most(sessions: Sessions, clock: Clock,
     clock.advance(TERM_S)
     assert writer.waits()
     clock.advance(leases.MARGIN_S + 0.1)
-    assert not writer.waits() and not Breaker(other).waits()
+    assert writer.goes_on() and not Breaker(other).waits()
     late = Peer(sessions)
     assert not opened(late, file)[1]
     assert listen(late, 2) == ([lost] if how == "told" else [handle, lost])
@@ -458,7 +462,7 @@ def test_opening_more_does_not_make_the_writer_wait_longer(sessions: Sessions, c
     for _ in range(20):
         opened(peer, other)
         clock.advance(TERM_S / 10)
-    assert not writer.waits()
+    assert writer.goes_on()
 
 
 def test_no_more_leases_than_there_may_be(
