@@ -2,8 +2,9 @@
  *
  * A remote working directory: a placeholder of the directory at a number that programs don't come by, which the kernel hands on
  * to children and over exec.  Its content is the path by which the program entered it.  In the preload tier the kernel's own
- * working directory is then a removed directory, so that nothing relative finds a local file by accident.  A placeholder
- * without a handle says that the directory is local again, where nobody could close the number.
+ * working directory is then a removed directory, so that nothing relative finds a local file by accident.  Elsewhere it stays
+ * where it was, and the placeholder says where that is: in another one, the program has been to a local directory since.  A
+ * placeholder without a handle says that the directory is local again, where nobody could close the number.
  */
 #ifndef RC_CWD_H
 #define RC_CWD_H
@@ -25,6 +26,12 @@
 int rc_cwd_open(struct rc_location at, struct rc_opened *opened);
 /* A placeholder of it, entered by `path` (absolute): a descriptor here, anywhere, or -errno. */
 int rc_cwd_placeholder(uint64_t handle, const char *path);
+/* Has placeholder `fd` say where the kernel's own directory of thread `tid` (0: the caller) is. */
+void rc_cwd_stand(int fd, unsigned tid);
+/* Whether that is another one by now: the placeholder is of the past. */
+bool rc_cwd_left(int fd, unsigned tid);
+/* Whether it is the one that descriptor `directory` is open on. */
+bool rc_cwd_stands_in(int fd, int directory);
 /* The path that placeholder `fd` was entered by: its length, or -errno. */
 ssize_t rc_cwd_entered(int fd, char *path, size_t size);
 /* A path relative to the directory `handle`, with a ".." in it: 1 where it stays in what the rules make remote there, and can be

@@ -14,11 +14,32 @@
 #include "cwd.h"
 #include "protocol.h"
 
+static void forget(void)
+{
+	uint64_t handle;
+	bool last = rc_fdtable_close(RC_CWD_FD, &handle);
+
+	rc_sys_close(RC_CWD_FD);
+	if (last)
+		rc_call_close(handle);
+}
+
 struct rc_description *rc_cwd(void)
 {
+	static _Atomic bool known;
 	struct rc_description *d = rc_fdtable_get(RC_CWD_FD);
 
-	return d && d->kind == RC_CWD_KIND && d->handle != RC_NO_HANDLE ? d : NULL;
+	if (!d || d->kind != RC_CWD_KIND || d->handle == RC_NO_HANDLE)
+		return NULL;
+	/* What an exec left us: the program before may have gone on to a local directory without this library. */
+	if (!atomic_load_explicit(&known, memory_order_relaxed)) {
+		atomic_store(&known, true);
+		if (rc_cwd_left(RC_CWD_FD, 0)) {
+			forget();
+			return NULL;
+		}
+	}
+	return d;
 }
 
 /* Where nothing relative leads anywhere. */
@@ -44,17 +65,11 @@ static int place(int made)
 {
 	struct rc_description *before = rc_fdtable_get(RC_CWD_FD);
 	int there = rc_sys_fcntl(RC_CWD_FD, F_GETFD, 0), placed;
-	uint64_t handle;
 
 	if (there >= 0 && !(before && before->kind == RC_CWD_KIND))
 		return -EMFILE;
-	if (there >= 0) {
-		bool last = rc_fdtable_close(RC_CWD_FD, &handle);
-
-		rc_sys_close(RC_CWD_FD);
-		if (last)
-			rc_call_close(handle);
-	}
+	if (there >= 0)
+		forget();
 	placed = rc_sys_dup_high(made, RC_CWD_FD, 0);
 	if (placed >= 0 && placed != RC_CWD_FD) {
 		rc_sys_close(placed);
@@ -82,21 +97,15 @@ static int enter(struct rc_location at, const char *path)
 	}
 	if (was_local)
 		park();
+	rc_cwd_stand(RC_CWD_FD, 0);
 	rc_debug("working directory is remote file %s", path);
 	return 0;
 }
 
 static void leave(void)
 {
-	uint64_t handle;
-
-	if (rc_cwd()) {
-		bool last = rc_fdtable_close(RC_CWD_FD, &handle);
-
-		rc_sys_close(RC_CWD_FD);
-		if (last)
-			rc_call_close(handle);
-	}
+	if (rc_cwd())
+		forget();
 }
 
 /* The absolute path that a chdir to `path` enters by. */

@@ -129,9 +129,9 @@ static void reap(pid_t command, pid_t guard)
 	pid_t who;
 
 	for (;;) {
-		pthread_mutex_lock(&rc_exec_waiting);
+		pthread_mutex_lock(&rc_redirect_waiting);
 		who = waitpid(-1, &status, WNOHANG | WUNTRACED | __WNOTHREAD);
-		pthread_mutex_unlock(&rc_exec_waiting);
+		pthread_mutex_unlock(&rc_redirect_waiting);
 		if (who <= 0)
 			break;
 		if (who != command)

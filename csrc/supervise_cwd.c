@@ -10,9 +10,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cwd.h"
@@ -106,38 +106,75 @@ static int64_t enter(struct rc_notice *notice, struct rc_location at, const char
 		rc_call_close(opened.handle);
 		return fd;
 	}
+	rc_cwd_stand(fd, notice->n->pid);
 	rc_descriptions_get(fd);	/* closed with its last copy */
 	atomic_store(&rc_cwd_used, true);
 	rc_debug("working directory is remote file %s", path);
 	return put_there(notice, fd);
 }
 
-/* 1 where the program's directory is remote. */
-static int directory(struct rc_notice *notice, struct rc_description **d, int *own)
+/* The placeholder that the caller has, of the present or the past. */
+static bool placeholder(struct rc_notice *notice, struct rc_description **d, int *own)
 {
-	int side = rc_supervise_preloaded || atomic_load(&rc_cwd_used)
-		   ? rc_target_description(notice, RC_CWD_FD, d, own) : 0;
-
-	if (side == 1 && ((*d)->kind != RC_CWD_KIND || (*d)->handle == RC_NO_HANDLE)) {
-		close(*own);
-		side = 0;
-	}
-	return side == 1;
+	if (!(rc_supervise_preloaded || atomic_load(&rc_cwd_used)) || rc_target_description(notice, RC_CWD_FD, d, own) != 1)
+		return false;
+	if ((*d)->kind == RC_CWD_KIND && (*d)->handle != RC_NO_HANDLE)
+		return true;
+	close(*own);
+	return false;
 }
 
-/* The kernel is about to change to a local one, and will succeed. */
-static int64_t leave(struct rc_notice *notice)
+int rc_cwd_directory(struct rc_notice *notice, struct rc_description **d, int *own)
+{
+	if (!placeholder(notice, d, own))
+		return 0;
+	if (!rc_cwd_left(*own, notice->n->pid))
+		return 1;
+	close(*own);
+	return 0;
+}
+
+static int become_local(struct rc_notice *notice)
+{
+	int made = rc_cwd_placeholder(RC_NO_HANDLE, "/");
+
+	return made < 0 ? made : put_there(notice, made);
+}
+
+/* Before the kernel's own directory changes, maybe back to what it was. */
+static int settle(struct rc_notice *notice)
 {
 	struct rc_description *d;
-	int own, fd;
+	int own, result = 0;
 
-	if (!directory(notice, &d, &own))
+	if (placeholder(notice, &d, &own)) {
+		if (rc_cwd_left(own, notice->n->pid))
+			result = become_local(notice);
+		close(own);
+	}
+	return result;
+}
+
+/* From the remote directory of placeholder `own` to the local one `to`.  Where the kernel's own directory isn't that already, its
+ * change says it all. */
+static int64_t leave(struct rc_notice *notice, int own, int to)
+{
+	if (!rc_cwd_stands_in(own, to) || faccessat(to, ".", X_OK, AT_EACCESS))
 		return RC_LET;
-	close(own);
-	fd = rc_cwd_placeholder(RC_NO_HANDLE, "/");
-	if (fd >= 0)
-		fd = put_there(notice, fd);
-	return fd < 0 ? fd : RC_LET;
+	return become_local(notice);
+}
+
+/* A descriptor of what the caller means by an absolute path that is local; -1. */
+static int open_local(const struct rc_notice *notice, const char *path)
+{
+	static const char own[] = "/proc/self/";
+	char there[RC_PATH_MAX + 40];
+
+	if (strncmp(path, own, sizeof own - 1))
+		snprintf(there, sizeof there, "/proc/%u/root%s", notice->n->pid, path);
+	else
+		snprintf(there, sizeof there, "/proc/%u/%s", notice->n->pid, path + sizeof own - 1);
+	return open(there, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
 static void entered_by(struct rc_notice *notice, const char *path, char *out, size_t size)
@@ -147,7 +184,7 @@ static void entered_by(struct rc_notice *notice, const char *path, char *out, si
 	int own;
 
 	if (*path != '/') {
-		if (directory(notice, &d, &own)) {
+		if (rc_cwd_directory(notice, &d, &own)) {
 			rc_cwd_entered(own, base, sizeof base);
 			close(own);
 		} else if (rc_target_directory(notice, AT_FDCWD, base, sizeof base) < 0) {
@@ -161,31 +198,46 @@ static void entered_by(struct rc_notice *notice, const char *path, char *out, si
 int64_t rc_do_chdir(struct rc_notice *notice, const int64_t *a)
 {
 	char by[RC_PATH_MAX];
+	struct rc_description *d;
 	struct rc_place place;
-	struct stat st;
-	int side = rc_place(notice, AT_FDCWD, (uint64_t)a[0], 0, &place);
+	int64_t result;
+	int side, own, to;
 
+	if (rc_redirected(notice))
+		return RC_LET;
+	result = settle(notice);
+	if (result)
+		return result;
+	side = rc_place(notice, AT_FDCWD, (uint64_t)a[0], 0, &place);
 	if (side < 0)
 		return side;
+	if (side == 1) {
+		entered_by(notice, place.given, by, sizeof by);
+		return enter(notice, place.at, by);
+	}
+	if ((side == 0 && place.given[0] != '/') || !rc_cwd_directory(notice, &d, &own))
+		return RC_LET;
+	to = open_local(notice, side == RC_INSTEAD ? place.route.path : place.given);
+	result = to >= 0 ? leave(notice, own, to) : side == RC_INSTEAD ? -errno : RC_LET;
+	close(own);
 	/* The kernel would take a relative path from the directory that it still has. */
-	if (side == RC_INSTEAD)
-		return rc_refuse_call(notice, place.given, -ENOSYS);
-	/* A relative one, or one that can't be read, leaves no remote directory. */
-	if (side == 0)
-		return place.given[0] == '/' && stat(place.given, &st) == 0 && S_ISDIR(st.st_mode) &&
-		       access(place.given, X_OK) == 0 ? leave(notice) : RC_LET;
-	entered_by(notice, place.given, by, sizeof by);
-	return enter(notice, place.at, by);
+	if (side == RC_INSTEAD && result == RC_LET)
+		return rc_redirect(notice, 0, -1, to);
+	if (to >= 0)
+		close(to);
+	return result;
 }
 
 int64_t rc_do_fchdir(struct rc_notice *notice, const int64_t *a)
 {
 	char by[RC_PATH_MAX];
 	struct rc_description *d;
-	struct stat st;
-	int own, side = rc_target_description(notice, (int)a[0], &d, &own);
-	int64_t result;
+	int64_t result = settle(notice);
+	int own, to, side;
 
+	if (result)
+		return result;
+	side = rc_target_description(notice, (int)a[0], &d, &own);
 	if (side == 1) {
 		rc_notice_remote(notice, (int)a[0], d->handle, "");
 		if (rc_cwd_path(d->handle, -1, by, sizeof by) < 0)
@@ -195,14 +247,14 @@ int64_t rc_do_fchdir(struct rc_notice *notice, const int64_t *a)
 		close(own);
 		return result;
 	}
-	if (side < 0 || !(rc_supervise_preloaded || atomic_load(&rc_cwd_used)))
+	if (side < 0 || !rc_cwd_directory(notice, &d, &own))
 		return RC_LET;
-	own = rc_target_borrow(notice, (int)a[0]);
-	if (own < 0)
-		return RC_LET;
-	side = fstat(own, &st) == 0 && S_ISDIR(st.st_mode);
+	to = rc_target_borrow(notice, (int)a[0]);
+	result = to >= 0 ? leave(notice, own, to) : RC_LET;
+	if (to >= 0)
+		close(to);
 	close(own);
-	return side ? leave(notice) : RC_LET;
+	return result;
 }
 
 /* Also where it would only be closed on exec: it isn't to be. */
@@ -211,7 +263,7 @@ int64_t rc_do_close_range(struct rc_notice *notice, const int64_t *a)
 	struct rc_description *d;
 	int own;
 
-	if ((uint32_t)a[0] <= RC_CWD_FD && (uint32_t)a[1] >= RC_CWD_FD && directory(notice, &d, &own))
+	if ((uint32_t)a[0] <= RC_CWD_FD && (uint32_t)a[1] >= RC_CWD_FD && rc_cwd_directory(notice, &d, &own))
 		keep(rc_target_process(notice), own);
 	return RC_LET;
 }
@@ -224,7 +276,7 @@ int64_t rc_do_getcwd(struct rc_notice *notice, const int64_t *a)
 	int own;
 
 	rc_cwd_restore(notice);
-	if (!directory(notice, &d, &own))
+	if (!rc_cwd_directory(notice, &d, &own))
 		return RC_LET;
 	rc_notice_remote(notice, -1, d->handle, "");
 	length = rc_cwd_path(d->handle, own, path, sizeof path);

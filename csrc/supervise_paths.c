@@ -49,17 +49,17 @@ static int from_route(struct rc_notice *notice, struct rc_place *place)
 static int place_descriptor(struct rc_notice *notice, int fd, const char *path, struct rc_place *place)
 {
 	struct rc_description *d;
-	int own, side = rc_target_description(notice, fd, &d, &own);
+	int own, side = fd == AT_FDCWD ? rc_cwd_directory(notice, &d, &own) : rc_target_description(notice, fd, &d, &own);
 
 	if (side <= 0)
 		return 0;
 	place->at = (struct rc_location){ d->handle, path };
-	side = d->handle == RC_NO_HANDLE ? d->kind == RC_CWD_KIND ? 0 : -EBADF
+	side = d->handle == RC_NO_HANDLE ? -EBADF
 	     : strstr(path, "..") ? rc_cwd_route(d->handle, d->kind == RC_CWD_KIND ? own : -1, path, &place->route) : 1;
 	if (!side && d->handle != RC_NO_HANDLE)
 		side = from_route(notice, place);
 	if (side == 1)
-		rc_notice_remote(notice, fd, place->at.directory, path);
+		rc_notice_remote(notice, fd < 0 ? -1 : fd, place->at.directory, path);
 	close(own);
 	return side;
 }
@@ -103,15 +103,26 @@ static int place_named(struct rc_notice *notice, int flags, struct rc_place *pla
 	return 1;
 }
 
+static bool starts_remote(struct rc_notice *notice, int dirfd)
+{
+	struct rc_description *d;
+	int own;
+
+	if ((dirfd == AT_FDCWD ? rc_cwd_directory(notice, &d, &own) : rc_target_description(notice, dirfd, &d, &own)) != 1)
+		return false;
+	close(own);
+	return true;
+}
+
 int rc_place(struct rc_notice *notice, int dirfd, uint64_t path, int flags, struct rc_place *place)
 {
 	ssize_t length = path || !(flags & AT_EMPTY_PATH)
 			 ? rc_target_string(notice, path, place->given, sizeof place->given) : 0;
 
 	place->given[length < 0 ? 0 : length] = '\0';
-	if (length < 0)
-		return 0;
 	rc_cwd_restore(notice);
+	if (length < 0)		/* what the kernel finds there meanwhile, it would take from a local directory */
+		return starts_remote(notice, dirfd) ? (int)length : 0;
 	return rc_place_given(notice, dirfd, flags, place);
 }
 
@@ -126,7 +137,7 @@ int rc_place_given(struct rc_notice *notice, int dirfd, int flags, struct rc_pla
 	if (!*place->given && !(flags & AT_EMPTY_PATH))
 		return 0;
 	if (place->given[0] != '/' && (dirfd != AT_FDCWD || rc_supervise_preloaded || rc_cwd_used)) {
-		result = place_descriptor(notice, dirfd == AT_FDCWD ? RC_CWD_FD : dirfd, place->given, place);
+		result = place_descriptor(notice, dirfd, place->given, place);
 		if (result || !*place->given)
 			return result;
 	}

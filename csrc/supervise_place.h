@@ -25,6 +25,8 @@ enum { RC_INSTEAD = 2 };
 /* Whether any program of the tree has had a remote working directory. */
 extern _Atomic bool rc_cwd_used;
 
+/* 1 where the caller's directory is remote, with its description and a copy of the placeholder in *own, to be closed; 0. */
+int rc_cwd_directory(struct rc_notice *notice, struct rc_description **d, int *own);
 /* A program that closed a whole range of numbers closed the one that says where it is: puts it back. */
 void rc_cwd_restore(struct rc_notice *notice);
 
@@ -33,6 +35,12 @@ void rc_cwd_restore(struct rc_notice *notice);
 int rc_place(struct rc_notice *notice, int dirfd, uint64_t path, int flags, struct rc_place *place);
 /* The same of place->given. */
 int rc_place_given(struct rc_notice *notice, int dirfd, int flags, struct rc_place *place);
+
+/* The caller's call starts again with a path that leads to `fd`, which is closed, and without flags: which arguments these are, -1
+ * where it has none.  RC_ANSWERED, or -errno (ENOSYS: somebody else traces the caller). */
+int64_t rc_redirect(struct rc_notice *notice, int path, int flags, int fd);
+/* Whether this is that call: the kernel's own. */
+bool rc_redirected(const struct rc_notice *notice);
 
 /* What refuses a call says so where --debug is on: returns `error`. */
 int64_t rc_refuse_call(struct rc_notice *notice, const char *what, int64_t error);

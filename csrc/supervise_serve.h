@@ -11,8 +11,8 @@
 /* The tree has the preload library as well: descriptors that it made are to be looked for. */
 extern bool rc_supervise_preloaded;
 
-/* Held by who waits for children: a thread that traces one (supervise_exec.c) waits for stops of its own. */
-extern pthread_mutex_t rc_exec_waiting;
+/* Held by who waits for children: a thread that traces one (supervise_redirect.c) waits for stops of its own. */
+extern pthread_mutex_t rc_redirect_waiting;
 
 /* Starts threads that answer the listener's calls for as long as this process lives.  0 or -errno. */
 int rc_supervise_start(int listener);

@@ -246,12 +246,21 @@ static char *put_decimal(char *to, unsigned value)
 	return to;
 }
 
+static char *put_process(char *to, unsigned pid)
+{
+	to = put_text(to, "/proc/");
+	return pid ? put_decimal(to, pid) : put_text(to, "self");
+}
+
 char *rc_sys_fd_link_of(unsigned pid, int fd, char link[RC_FD_LINK])
 {
-	char *at = put_text(link, "/proc/");
+	*put_decimal(put_text(put_process(link, pid), "/fd/"), (unsigned)fd) = '\0';
+	return link;
+}
 
-	at = pid ? put_decimal(at, pid) : put_text(at, "self");
-	*put_decimal(put_text(at, "/fd/"), (unsigned)fd) = '\0';
+char *rc_sys_cwd_link_of(unsigned pid, char link[RC_FD_LINK])
+{
+	*put_text(put_process(link, pid), "/cwd") = '\0';
 	return link;
 }
 

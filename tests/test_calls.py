@@ -93,6 +93,22 @@ def test_executing_from_static_programs(same: Same, build: Build, compiler: str)
     same(f"{build('executes', compiler, '-static')} {{box}}", "supervisor")
 
 
+WANDER = "cd {dir}; mkdir -p below locked; chmod 0 locked; touch only-local; {program} {{box}} {dir}"
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_wandering(same: Same, build: Build, tmp_path: Path, tier: str) -> None:
+    same(WANDER.format(dir=tmp_path, program=build("wander", "gcc")), tier)
+
+
+@pytest.mark.parametrize("tier", TIERS[1:])
+@pytest.mark.parametrize("compiler", ["gcc", "musl-gcc", "i686-linux-gnu-gcc"])
+def test_wandering_of_static_programs(
+    same: Same, build: Build, tmp_path: Path, compiler: str, tier: str
+) -> None:
+    same(WANDER.format(dir=tmp_path, program=build("wander", compiler, "-static")), tier)
+
+
 @pytest.mark.parametrize("tier", TIERS[1:])
 @pytest.mark.parametrize(
     "compiler, flags",
