@@ -90,6 +90,7 @@ void rc_in_child(void)
 {
 	rc_transport_after_fork();
 	rc_fdtable_after_fork();
+	rc_aio_after_fork();
 }
 
 static void before_fork(void)

@@ -12,6 +12,7 @@
 #ifndef RC_PRELOAD_H
 #define RC_PRELOAD_H
 
+#include <aio.h>
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -50,12 +51,15 @@
 #ifdef __GLIBC__
 typedef unsigned long rc_ioctl_request;
 typedef int rc_messages_flags;
+typedef struct aiocb *const *rc_aio_list;
 #else
 typedef int rc_ioctl_request;
 typedef unsigned rc_messages_flags;
+typedef struct aiocb *restrict const *rc_aio_list;
 #endif
 
 struct file_handle;
+struct timespec_of_64;
 struct statx;
 struct statfs;
 struct statfs64;
@@ -228,6 +232,10 @@ ssize_t rc_remote_getdents(struct rc_description *d, int fd, void *user, size_t 
 
 int rc_remote_unwatch(struct rc_description *d, int wd);
 int rc_remote_epoll(struct rc_description *d, int epoll, int operation, int fd, struct epoll_event *event);
+
+/* ----------------------------------------------------------------------------------- aio(7): preload_aio.c */
+
+void rc_aio_after_fork(void);
 
 /* ---------------------------------------------------------------------------- streams: preload_stdio.c */
 

@@ -77,6 +77,22 @@ RAW_FD(off_t, __lseek, (int fd, off_t offset, int whence), (fd, offset, whence),
        (SYS_lseek, fd, offset, whence, 0, 0, 0), rc_remote_lseek(d, fd, offset, whence, sizeof(off_t) < 8))
 #endif
 
+/* ------------------------------------------------------------------------------- reads that go on meanwhile */
+OWN(int, aio_read, (struct aiocb *cb))
+OWN(int, aio_write, (struct aiocb *cb))
+OWN(int, aio_fsync, (int how, struct aiocb *cb))
+OWN(int, aio_cancel, (int fd, struct aiocb *cb))
+OWN(int, aio_suspend, (const struct aiocb *const list[], int count, const struct timespec *timeout))
+OWN(int, lio_listio, (int mode, rc_aio_list list, int count, struct sigevent *event))
+#ifdef __GLIBC__
+OWN(int, aio_read64, (struct aiocb64 *cb))
+OWN(int, aio_write64, (struct aiocb64 *cb))
+OWN(int, aio_fsync64, (int how, struct aiocb64 *cb))
+OWN(int, aio_cancel64, (int fd, struct aiocb64 *cb))
+OWN(int, aio_suspend64, (const struct aiocb64 *const list[], int count, const struct timespec *timeout))
+OWN(int, lio_listio64, (int mode, struct aiocb64 *const list[], int count, struct sigevent *event))
+#endif
+
 /* ----------------------------------------------------------------------------------------------- attributes */
 RAW_FD(int, fstat, (int fd, struct stat *st), (fd, st), fd, true, (SYS_fstat, fd, st, 0, 0, 0, 0),
        rc_remote_fstat(d, fd, rc_put_struct_stat, st))
@@ -337,6 +353,7 @@ OWN(int, __ioctl_time64, (int fd, unsigned long request, ...))
 OWN(ssize_t, __sendmsg64, (int fd, const struct msghdr *message, int flags))
 OWN(int, __sendmmsg64, (int fd, struct mmsghdr *messages, unsigned count, int flags))
 OWN(ssize_t, __recvmsg64, (int fd, struct msghdr *message, int flags))
+OWN(int, __aio_suspend_time64, (const struct aiocb64 *const list[], int count, const struct timespec_of_64 *timeout))
 OWN(int, __recvmmsg64, (int fd, struct mmsghdr *messages, unsigned count, int flags, void *timeout))
 FD(int, __futimens64, (int fd, const void *times), (fd, times), fd, ((void)d, rc_refuse("futimens", fd, -EROFS)))
 FD(int, __futimes64, (int fd, const void *times), (fd, times), fd, ((void)d, rc_refuse("futimes", fd, -EROFS)))

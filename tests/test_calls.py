@@ -83,6 +83,22 @@ def test_copies_and_advice_of_static_programs(same: Same, build: Build, tmp_path
     same(f"{build('copies', compiler, '-static')} {{box}} {tmp_path}", "supervisor")
 
 
+# The fifo's writer waits for a word before it writes.
+AIO = (
+    "cd {{srv}}; mkfifo later go; "
+    "{} {{box}} '(exec 3> {{srv}}/later; cat {{srv}}/go; printf 1234567 >&3) &' 'echo > {{srv}}/go'; rm later go"
+)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_reads_that_go_on_meanwhile(same: Same, build: Build, tier: str) -> None:
+    same(AIO.format(build("aio", "gcc")), tier)
+
+
+def test_reads_that_go_on_meanwhile_of_static_programs(same: Same, build: Build) -> None:
+    same(AIO.format(build("aio", "gcc", "-static")), "supervisor")
+
+
 @pytest.mark.parametrize("tier", TIERS)
 def test_executing(same: Same, build: Build, tier: str) -> None:
     same(f"{build('executes', 'gcc')} {{box}}", tier)
