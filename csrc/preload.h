@@ -20,6 +20,7 @@
 #include <ftw.h>
 #include <glob.h>
 #include <grp.h>
+#include <nl_types.h>
 #include <poll.h>
 #include <pwd.h>
 #include <shadow.h>
@@ -59,6 +60,7 @@ typedef struct aiocb *restrict const *rc_aio_list;
 #endif
 
 struct file_handle;
+struct mount_attr;
 struct timespec_of_64;
 struct statx;
 struct statfs;
@@ -176,6 +178,7 @@ int rc_remote_open(const struct rc_target *t, int flags, unsigned mode, uint64_t
 /* A read can be a thread's end by cancellation in libc's own call only: where there are no threads, ours will do. */
 bool rc_single_threaded(void);
 ssize_t rc_remote_read(struct rc_description *d, int fd, void *buffer, size_t count);
+int rc_remote_eventfd_read(struct rc_description *d, int fd, uint64_t *value);
 ssize_t rc_remote_readv(struct rc_description *d, int fd, const struct iovec *parts, int count);
 ssize_t rc_remote_pread(struct rc_description *d, int fd, void *buffer, size_t count, int64_t offset);
 ssize_t rc_remote_preadv(struct rc_description *d, int fd, const struct iovec *parts, int count, int64_t offset);
@@ -227,6 +230,7 @@ void rc_forget_in_message(const struct msghdr *message);
 /* ------------------------------------------------------------------------------ directories: preload_dir.c */
 
 ssize_t rc_remote_getdents(struct rc_description *d, int fd, void *user, size_t size);
+ssize_t rc_remote_getdirentries(struct rc_description *d, int fd, void *user, size_t size, void *base);
 
 /* ------------------------------------------------------------------------------- waiting: preload_wait.c */
 

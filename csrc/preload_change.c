@@ -4,6 +4,8 @@
  */
 #include "preload.h"
 
+#include <sys/mount.h>
+
 #include "change.h"
 #include "protocol.h"
 
@@ -70,6 +72,17 @@ static int add_name(int old_dirfd, const char *old, int new_dirfd, const char *n
 	return from ? rc_refuse_path("link", t, -EXDEV) : 1;
 }
 
+/* 1: neither is remote; else `error`.  *t: the one that was looked at last. */
+static int refuse_either(const char *call, int dirfd, const char *path, int other_dirfd, const char *other, int flags, int error,
+			 struct rc_target *t)
+{
+	int side = rc_locate(dirfd, path, flags, t);
+
+	if (side == 0)
+		side = rc_locate(other_dirfd, other, flags, t);
+	return side < 0 ? side : side ? rc_refuse_path(call, t, error) : 1;
+}
+
 /* Two paths: written out, since the table's rows have one. */
 #define TWO_PATHS(name, params, args, decide) \
 	RC_EXPORT int name params \
@@ -95,6 +108,18 @@ TWO_PATHS(renameat2, (int old_dirfd, const char *old, int to_dirfd, const char *
 TWO_PATHS(link, (const char *old, const char *to), (old, to), add_name(AT_FDCWD, old, AT_FDCWD, to, 0, &t))
 TWO_PATHS(linkat, (int old_dirfd, const char *old, int to_dirfd, const char *to, int flags),
 	  (old_dirfd, old, to_dirfd, to, flags), add_name(old_dirfd, old, to_dirfd, to, flags, &t))
+
+/* What is mounted is a path where it's a part of the tree. */
+TWO_PATHS(mount, (const char *source, const char *path, const char *type, unsigned long flags, const void *data),
+	  (source, path, type, flags, data),
+	  refuse_either("mount", AT_FDCWD, path, AT_FDCWD, flags & (MS_BIND | MS_MOVE) ? source : NULL, 0, -ENOSYS, &t))
+TWO_PATHS(pivot_root, (const char *path, const char *old), (path, old),
+	  refuse_either("pivot_root", AT_FDCWD, path, AT_FDCWD, old, 0, -EINVAL, &t))
+#ifdef __GLIBC__
+TWO_PATHS(move_mount, (int from_dirfd, const char *from, int dirfd, const char *path, unsigned flags),
+	  (from_dirfd, from, dirfd, path, flags),
+	  refuse_either("move_mount", from_dirfd, from, dirfd, path, AT_EMPTY_PATH, -ENOSYS, &t))
+#endif
 
 /* ------------------------------------------------------------------------ names that libc makes and opens itself */
 

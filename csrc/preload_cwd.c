@@ -207,7 +207,23 @@ RC_EXPORT char *__getcwd_chk(char *buffer, size_t size, size_t room)
 		return rc_pass___getcwd_chk()(buffer, size, room);
 	return getcwd(buffer, size);
 }
+
+RC_EXPORT char *__getwd_chk(char *buffer, size_t room)
+{
+	return rc_ready() && rc_cwd() ? getcwd(buffer, room < PATH_MAX ? room : PATH_MAX) : rc_pass___getwd_chk()(buffer, room);
+}
 #endif
+
+/* libc's own chdir passes no wrapper; the child's working directory is `/` all the same. */
+RC_EXPORT int daemon(int stay, int keep)
+{
+	int result;
+
+	if (!rc_ready())
+		return rc_pass_daemon()(stay, keep);
+	result = rc_next_daemon(1, keep);
+	return result == 0 && !stay ? chdir("/") : result;
+}
 
 RC_EXPORT char *getwd(char *buffer)
 {

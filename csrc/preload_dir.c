@@ -463,3 +463,11 @@ ssize_t rc_remote_getdents(struct rc_description *d, int fd, void *user, size_t 
 	}
 	return result;
 }
+
+ssize_t rc_remote_getdirentries(struct rc_description *d, int fd, void *user, size_t size, void *base)
+{
+	off64_t before = rc_sys_lseek(fd, 0, SEEK_CUR);
+	ssize_t result = rc_remote_getdents(d, fd, user, size);
+
+	return result < 0 || !rc_copy_out(base, &before, sizeof before) ? result : -EFAULT;
+}

@@ -93,6 +93,13 @@ ssize_t rc_remote_pread(struct rc_description *d, int fd, void *buffer, size_t c
 	if (room && rc_copy_in(copy, parts, (size_t)room * sizeof *copy) < 0) \
 		return -EFAULT
 
+int rc_remote_eventfd_read(struct rc_description *d, int fd, uint64_t *value)
+{
+	ssize_t got = rc_remote_read(d, fd, value, sizeof *value);
+
+	return got < 0 ? (int)got : got == sizeof *value ? 0 : -EINVAL;
+}
+
 ssize_t rc_remote_readv(struct rc_description *d, int fd, const struct iovec *parts, int count)
 {
 	COPY_OF(parts, count);
@@ -339,6 +346,29 @@ static ssize_t list_xattr(struct rc_location at, int flags, char *names, size_t 
 static struct rc_location handle_itself(const struct rc_description *d)
 {
 	return (struct rc_location){ d->handle, "" };
+}
+
+/* As libc makes it of its own stat. */
+RC_EXPORT key_t ftok(const char *path, int id)
+{
+	struct rc_stat stat;
+	struct rc_target t;
+	int side;
+
+	if (!rc_ready())
+		return rc_pass_ftok()(path, id);
+	side = rc_locate(AT_FDCWD, path, 0, &t);
+	if (side == 0) {
+		rc_count_local();
+		return rc_next_ftok(t.instead ? t.instead : path, id);
+	}
+	if (side > 0) {
+		rc_debug("ftok() on remote file %s", t.given);
+		side = (int)RC_SPAN("ftok", t.given, -1, t.at.directory, rc_lookup_stat(t.at, t.extra, STATX_INO, &stat));
+	}
+	if (rc_finish(side) < 0)
+		return -1;
+	return (key_t)((stat.ino & 0xffff) | (stat.dev_minor & 0xff) << 16 | ((unsigned)id & 0xff) << 24);
 }
 
 ssize_t rc_remote_getxattr(const char *call, const struct rc_target *t, int flags, const char *name, void *value,

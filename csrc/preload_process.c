@@ -770,20 +770,23 @@ static int copy_of(const struct rc_target *t)
 	return bad < 0 ? bad : fd;
 }
 
-/* The dynamic linker's own calls are not seen: it gets the file's content.  A descriptor of that and its name, to be opened
- * instead of *path; -1: *path as it is. */
-static int stand_in_for(const char **path, char *name)
+/* libc's and the dynamic linker's own calls are not seen: they get the file's content.  A descriptor of that and its name, to be
+ * opened instead of *path; < 0: *path as it is, or a name that leads nowhere where that would be a local file's. */
+static int stand_in_for(const char *call, const char **path, char *name)
 {
+	static const char nowhere[] = "/proc/self/fd/-1";
 	struct rc_target t;
 	int fd;
 
 	if (!rc_ready() || !*path || !strchr(*path, '/') || rc_config.supervised || rc_locate(AT_FDCWD, *path, 0, &t) != 1 ||
 	    t.by_default)
 		return -1;
-	rc_debug("dlopen() on remote file %s", t.given);
-	fd = (int)RC_SPAN("dlopen", t.given, -1, t.at.directory, copy_of(&t));
+	rc_debug("%s() on remote file %s", call, t.given);
+	fd = (int)RC_SPAN(call, t.given, -1, t.at.directory, copy_of(&t));
 	if (fd >= 0)
 		*path = rc_sys_fd_link(fd, name);
+	else if (RC_SYS(SYS_faccessat, AT_FDCWD, *path, F_OK, 0, 0, 0) == 0)
+		*path = nowhere;
 	return fd;			/* libc says what is wrong where there is no copy */
 }
 
@@ -791,7 +794,7 @@ static int stand_in_for(const char **path, char *name)
 	RC_EXPORT void *name params \
 	{ \
 		char local[RC_FD_LINK]; \
-		int fd = stand_in_for(&path, local); \
+		int fd = stand_in_for(#name, &path, local); \
 		void *library = rc_pass_##name()(__VA_ARGS__); \
 		if (fd >= 0) \
 			rc_sys_close(fd); \
@@ -801,3 +804,15 @@ DLOPEN(dlopen, (const char *path, int flags), path, flags)
 #ifdef __GLIBC__
 DLOPEN(dlmopen, (Lmid_t space, const char *path, int flags), space, path, flags)
 #endif
+
+/* A catalogue by its path; one of the system's, by name, is this machine's. */
+RC_EXPORT nl_catd catopen(const char *path, int flags)
+{
+	char local[RC_FD_LINK];
+	int fd = stand_in_for("catopen", &path, local);
+	nl_catd catalogue = rc_pass_catopen()(path, flags);
+
+	if (fd >= 0)
+		rc_sys_close(fd);
+	return catalogue;
+}

@@ -214,6 +214,17 @@ RC_EXPORT int ppoll(struct pollfd *set, nfds_t count, const struct timespec *tim
 }
 
 #ifdef __GLIBC__
+RC_EXPORT int __poll(struct pollfd *set, nfds_t count, int timeout_ms)
+{
+	return any_waits(set, count) ? poll_for(set, count, timeout_ms) : rc_pass___poll()(set, count, timeout_ms);
+}
+
+RC_EXPORT int __ppoll_chk(struct pollfd *set, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t room)
+{
+	return room / sizeof *set >= count && any_waits(set, count)
+		       ? poll_mixed(set, count, timeout, mask) : rc_pass___ppoll_chk()(set, count, timeout, mask, room);
+}
+
 RC_EXPORT int __poll_chk(struct pollfd *set, nfds_t count, int timeout_ms, size_t room)
 {
 	return room / sizeof *set >= count && any_waits(set, count) ? poll_for(set, count, timeout_ms)

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -552,4 +553,32 @@ int64_t rc_do_refuse_path(struct rc_notice *notice, const int64_t *a)
 {
 	PLACE(a[0], a[1], a[2]);
 	return rc_refuse_call(notice, place.given, -a[3]);
+}
+
+int64_t rc_do_refuse_either(struct rc_notice *notice, const int64_t *a)
+{
+	struct rc_place place;
+	int side = rc_place(notice, (int)a[0], (uint64_t)a[1], (int)a[4], &place);
+
+	if (side == 0)
+		side = rc_place(notice, (int)a[2], (uint64_t)a[3], (int)a[4], &place);
+	return side < 0 ? side : side ? rc_refuse_call(notice, place.given, -a[5]) : RC_LET;
+}
+
+/* What is mounted is a path where it's a part of the tree. */
+int64_t rc_do_mount(struct rc_notice *notice, const int64_t *a)
+{
+	const int64_t source = a[2] & (MS_BIND | MS_MOVE) ? a[0] : 0;
+	const int64_t both[] = { AT_FDCWD, a[1], AT_FDCWD, source, 0, ENOSYS };
+
+	return rc_do_refuse_either(notice, both);
+}
+
+/* The mask before them is two arguments on a narrow machine; no path is the directory's descriptor itself. */
+int64_t rc_do_fanotify_mark(struct rc_notice *notice, const int64_t *a)
+{
+	const int64_t *at = notice->abi->narrow ? a + 1 : a;
+
+	PLACE(at[0], at[1], AT_EMPTY_PATH);
+	return rc_refuse_call(notice, place.given, -ENOSYS);
 }

@@ -111,6 +111,7 @@ RAW_PATH(int, access, (const char *path, int mode), (path, mode), AT_FDCWD, path
 	 (SYS_faccessat, AT_FDCWD, path, mode, 0, 0, 0), rc_remote_access("access", &t, mode, 0))
 PATH(int, faccessat, (int dirfd, const char *path, int mode, int flags), (dirfd, path, mode, flags), dirfd, path, flags,
      rc_remote_access("faccessat", &t, mode, flags))
+OWN(key_t, ftok, (const char *path, int id))
 PATH(int, euidaccess, (const char *path, int mode), (path, mode), AT_FDCWD, path, 0,
      rc_remote_access("euidaccess", &t, mode, AT_EACCESS))
 PATH(int, eaccess, (const char *path, int mode), (path, mode), AT_FDCWD, path, 0,
@@ -257,6 +258,12 @@ OWN(ssize_t, sendfile, (int out, int in, off_t *offset, size_t count))
 OWN(ssize_t, splice, (int in, off64_t *in_offset, int out, off64_t *out_offset, size_t count, unsigned flags))
 OWN(ssize_t, copy_file_range,
     (int in, off64_t *in_offset, int out, off64_t *out_offset, size_t count, unsigned flags))
+/* Neither end is a pipe of the kernel's. */
+FD(ssize_t, tee, (int fd, int out, size_t count, unsigned flags), (fd, out, count, flags), fd,
+   ((void)d, rc_refuse("tee", fd, -EINVAL)))
+FD(ssize_t, vmsplice, (int fd, const struct iovec *parts, size_t count, unsigned flags), (fd, parts, count, flags), fd,
+   ((void)d, rc_refuse("vmsplice", fd, -EBADF)))
+FD(int, eventfd_read, (int fd, uint64_t *value), (fd, value), fd, rc_remote_eventfd_read(d, fd, value))
 OWN(void *, mremap, (void *at, size_t size, size_t new_size, int flags, ...))
 OWN(void *, mmap, (void *at, size_t length, int protection, int flags, int fd, off_t offset))
 #ifdef __GLIBC__
@@ -313,6 +320,12 @@ PATH(int, mknod, (const char *path, mode_t mode, dev_t device), (path, mode, dev
      AT_SYMLINK_NOFOLLOW, rc_refuse_new("mknod", &t))
 PATH(int, mknodat, (int dirfd, const char *path, mode_t mode, dev_t device), (dirfd, path, mode, device), dirfd, path,
      AT_SYMLINK_NOFOLLOW, rc_refuse_new("mknodat", &t))
+#ifdef __GLIBC__	/* programs linked before glibc 2.33 */
+PATH(int, __xmknod, (int version, const char *path, mode_t mode, dev_t *device), (version, path, mode, device), AT_FDCWD,
+     path, AT_SYMLINK_NOFOLLOW, rc_refuse_new("mknod", &t))
+PATH(int, __xmknodat, (int version, int dirfd, const char *path, mode_t mode, dev_t *device),
+     (version, dirfd, path, mode, device), dirfd, path, AT_SYMLINK_NOFOLLOW, rc_refuse_new("mknodat", &t))
+#endif
 PATH(int, symlink, (const char *target, const char *path), (target, path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
      rc_refuse_new("symlink", &t))
 PATH(int, symlinkat, (const char *target, int dirfd, const char *path), (target, dirfd, path), dirfd, path,
@@ -375,6 +388,7 @@ OWN(void, _exit, (int status))
 OWN(void, _Exit, (int status))
 OWN(int, clone, (int (*start)(void *), void *stack, int flags, void *argument, ...))
 OWN(void *, dlopen, (const char *path, int flags))
+OWN(nl_catd, catopen, (const char *path, int flags))
 #ifdef __GLIBC__
 OWN(void *, dlmopen, (Lmid_t space, const char *path, int flags))
 OWN(int, posix_spawn_file_actions_addchdir_np, (posix_spawn_file_actions_t *actions, const char *path))
@@ -396,6 +410,7 @@ OWN(int, posix_spawnp, (pid_t *pid, const char *file, const posix_spawn_file_act
 OWN(int, posix_spawn_file_actions_addopen,
     (posix_spawn_file_actions_t *actions, int fd, const char *path, int flags, mode_t mode))
 OWN(int, system, (const char *command))
+OWN(int, daemon, (int stay, int keep))
 OWN(FILE *, popen, (const char *command, const char *mode))
 OWN(long, syscall, (long number, ...))
 
@@ -408,21 +423,32 @@ OWN(char *, getwd, (char *buffer))
 OWN(char *, get_current_dir_name, (void))
 #ifdef __GLIBC__
 OWN(char *, __getcwd_chk, (char *buffer, size_t size, size_t room))
+OWN(char *, __getwd_chk, (char *buffer, size_t room))
 #endif
 PATH(int, chroot, (const char *path), (path), AT_FDCWD, path, 0, ABSENT("chroot"))
 #undef ABSENT
 
 /* ----------------------------------------------- mounting and the like: none of it can be done to another machine's file */
-PATH(int, mount, (const char *source, const char *path, const char *type, unsigned long flags, const void *data),
-     (source, path, type, flags, data), AT_FDCWD, path, 0, rc_refuse_path("mount", &t, -ENOSYS))
+OWN(int, mount, (const char *source, const char *path, const char *type, unsigned long flags, const void *data))
+OWN(int, pivot_root, (const char *path, const char *old))
 PATH(int, umount, (const char *path), (path), AT_FDCWD, path, 0, rc_refuse_path("umount", &t, -EINVAL))
 PATH(int, umount2, (const char *path, int flags), (path, flags), AT_FDCWD, path, 0, rc_refuse_path("umount2", &t, -EINVAL))
 PATH(int, swapon, (const char *path, int flags), (path, flags), AT_FDCWD, path, 0, rc_refuse_path("swapon", &t, -EINVAL))
 PATH(int, swapoff, (const char *path), (path), AT_FDCWD, path, 0, rc_refuse_path("swapoff", &t, -EINVAL))
 PATH(int, acct, (const char *path), (path), AT_FDCWD, path, 0, rc_refuse_path("acct", &t, -EROFS))
+PATH(int, quotactl, (int command, const char *path, int id, char *data), (command, path, id, data), AT_FDCWD, path, 0,
+     rc_refuse_path("quotactl", &t, -ENOTBLK))
 #ifdef __GLIBC__
+OWN(int, move_mount, (int from_dirfd, const char *from, int dirfd, const char *path, unsigned flags))
+PATH(int, open_tree, (int dirfd, const char *path, unsigned flags), (dirfd, path, flags), dirfd, path, AT_EMPTY_PATH,
+     rc_refuse_path("open_tree", &t, -ENOSYS))
+PATH(int, fspick, (int dirfd, const char *path, unsigned flags), (dirfd, path, flags), dirfd, path, AT_EMPTY_PATH,
+     rc_refuse_path("fspick", &t, -EINVAL))
+PATH(int, mount_setattr, (int dirfd, const char *path, unsigned flags, struct mount_attr *attributes, size_t size),
+     (dirfd, path, flags, attributes, size), dirfd, path, AT_EMPTY_PATH, rc_refuse_path("mount_setattr", &t, -EINVAL))
 PATH(int, fanotify_mark, (int group, unsigned flags, uint64_t mask, int dirfd, const char *path),
-     (group, flags, mask, dirfd, path), dirfd, path, 0, rc_refuse_path("fanotify_mark", &t, -ENOSYS))
+     (group, flags, mask, dirfd, path), dirfd, path, path ? 0 : AT_EMPTY_PATH,
+     rc_refuse_path("fanotify_mark", &t, -ENOSYS))
 FD(int, open_by_handle_at, (int fd, struct file_handle *handle, int flags), (fd, handle, flags), fd,
    ((void)d, rc_refuse("open_by_handle_at", fd, -ESTALE)))
 #endif
@@ -465,6 +491,15 @@ OWN(int, glob64, (const char *pattern, int flags, int (*failed)(const char *, in
 #endif
 FD(ssize_t, getdents64, (int fd, void *buffer, size_t size), (fd, buffer, size), fd,
    rc_remote_getdents(d, fd, buffer, size))
+FD(ssize_t, getdirentries64, (int fd, char *buffer, size_t size, off64_t *base), (fd, buffer, size, base), fd,
+   rc_remote_getdirentries(d, fd, buffer, size, base))
+#if __SIZEOF_LONG__ == 8
+FD(ssize_t, getdirentries, (int fd, char *buffer, size_t size, off_t *base), (fd, buffer, size, base), fd,
+   rc_remote_getdirentries(d, fd, buffer, size, base))
+#else	/* its entries are of another form */
+FD(ssize_t, getdirentries, (int fd, char *buffer, size_t size, off_t *base), (fd, buffer, size, base), fd,
+   ((void)d, rc_refuse("getdirentries", fd, -ENOSYS)))
+#endif
 #endif
 
 /* -------------------------------------------------------------------------------------------------- waiting */
@@ -480,7 +515,9 @@ OWN(int, select, (int count, fd_set *in, fd_set *out, fd_set *urgent, struct tim
 OWN(int, pselect, (int count, fd_set *in, fd_set *out, fd_set *urgent, const struct timespec *timeout,
 		   const sigset_t *mask))
 #ifdef __GLIBC__
+OWN(int, __poll, (struct pollfd *set, nfds_t count, int timeout_ms))
 OWN(int, __poll_chk, (struct pollfd *set, nfds_t count, int timeout_ms, size_t room))
+OWN(int, __ppoll_chk, (struct pollfd *set, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t room))
 OWN(int, epoll_pwait2,
     (int epoll, struct epoll_event *events, int most, const struct timespec *timeout, const sigset_t *mask))
 #endif

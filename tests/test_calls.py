@@ -99,6 +99,16 @@ def test_reads_that_go_on_meanwhile_of_static_programs(same: Same, build: Build)
     same(AIO.format(build("aio", "gcc", "-static")), "supervisor")
 
 
+CATALOGUE = "printf '1 word\\n' | gencat {srv}/catalogue -; "
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_calls_that_libc_makes_for_others(same: Same, build: Build, tier: str) -> None:
+    if not shutil.which("gencat"):
+        pytest.skip("no gencat")
+    same(f"{CATALOGUE} {build('inside_libc', 'gcc')} {{box}}; rm {{srv}}/catalogue", tier)
+
+
 @pytest.mark.parametrize("tier", TIERS)
 def test_executing(same: Same, build: Build, tier: str) -> None:
     same(f"{build('executes', 'gcc')} {{box}}", tier)

@@ -36,7 +36,7 @@ print([libc.getspent().contents.name for _ in range(2)], bool(libc.getspent()))
 """
 
 REFUSED = """
-import ctypes, errno, sys
+import ctypes, errno, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
 def tell(call, *arguments):
     result = getattr(libc, call)(*arguments)
@@ -50,6 +50,21 @@ tell("swapoff", here + b"/text")
 tell("acct", here + b"/text")
 tell("chroot", here)
 tell("fanotify_mark", -1, 1, 2, -100, here)
+folder = os.open(here, os.O_RDONLY)
+tell("fanotify_mark", -1, 1, ctypes.c_uint64(2), folder, None)
+tell("mount", here, b"/nowhere", None, 4096, None)
+tell("pivot_root", b"/nowhere", here)
+tell("open_tree", -100, here, 0)
+tell("open_tree", folder, b"", 0x1000)
+tell("move_mount", -100, here, -100, b"/nowhere", 0)
+tell("move_mount", -100, b"/nowhere", -100, here, 0)
+tell("fspick", -100, here, 0)
+tell("mount_setattr", -100, here, 0, None, 0)
+tell("quotactl", 0x80000700, here + b"/text", 0, None)
+device = ctypes.byref(ctypes.c_ulong())
+tell("__xmknod", 0, here + b"/new", 0o100600, device)
+tell("__xmknodat", 0, folder, b"new", 0o100600, device)
+tell("__xmknodat", 0, folder, b"text", 0o100600, device)
 """
 
 NAMES = r"""
@@ -126,7 +141,11 @@ def test_a_remote_file_is_not_mounted_nor_accounted_to(servers: Dict[str, Server
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert done.stdout.split("\n") == [
         "mount -1 ENOSYS", "umount -1 EINVAL", "umount2 -1 EINVAL", "swapon -1 EINVAL", "swapoff -1 EINVAL",
-        "acct -1 EROFS", "chroot -1 ENOSYS", "fanotify_mark -1 ENOSYS", "",
+        "acct -1 EROFS", "chroot -1 ENOSYS", "fanotify_mark -1 ENOSYS",
+        "fanotify_mark -1 ENOSYS", "mount -1 ENOSYS", "pivot_root -1 EINVAL", "open_tree -1 ENOSYS",
+        "open_tree -1 ENOSYS", "move_mount -1 ENOSYS", "move_mount -1 ENOSYS", "fspick -1 EINVAL",
+        "mount_setattr -1 EINVAL", "quotactl -1 ENOTBLK", "__xmknod -1 EROFS", "__xmknodat -1 EROFS",
+        "__xmknodat -1 EEXIST", "",
     ]  # fmt: skip
 
 
@@ -140,3 +159,15 @@ def test_a_library_is_loaded_into_a_namespace(same: Same, tree: Path, tier: str)
         'print(c.dlmopen(ctypes.c_long(-1), b"{box}/missing.so", 2))'
     )
     same(f"python3 -c '{program}'", tier)
+
+
+def test_a_library_that_only_this_machine_has_is_not_loaded(
+    servers: Dict[str, Server], tree: Path, tmp_path: Path, tier: str
+) -> None:
+    subprocess.run(["cc", "-shared", "-o", tmp_path / "only.so", "-x", "c", "/dev/null"], check=True)
+    remotec = [sys.executable, "-m", "remotec", "run", "-s", servers["fast"].address, "--tier", tier]
+    program = "import ctypes, sys; c = ctypes.CDLL(None); print(c.dlopen(sys.argv[1].encode(), 2))"
+    words = ["python3", "-c", program, f"{tmp_path}/only.so"]
+    assert subprocess.run(words, capture_output=True, timeout=60).stdout != b"0\n"
+    words = [*remotec, "--remote", f"{tmp_path}={tree}", "--", *words]
+    assert subprocess.run(words, capture_output=True, timeout=60).stdout == b"0\n"
