@@ -60,6 +60,10 @@ typedef struct aiocb *restrict const *rc_aio_list;
 #endif
 
 struct file_handle;
+struct fstab;
+struct sgrp;
+struct utmp;
+struct utmpx;
 struct mount_attr;
 struct timespec_of_64;
 struct statx;
@@ -236,6 +240,13 @@ ssize_t rc_remote_getdirentries(struct rc_description *d, int fd, void *user, si
 
 int rc_remote_unwatch(struct rc_description *d, int wd);
 int rc_remote_epoll(struct rc_description *d, int epoll, int operation, int fd, struct epoll_event *event);
+
+/* -------------------------------------------------- what libc reads itself: preload_records.c, preload_accounts.c */
+
+/* Whether libc would read this machine's file of that name in place of the server's. */
+bool rc_is_remote(const char *path);
+/* A descriptor of a copy of the file; -errno. */
+int rc_copy_of(const struct rc_target *t);
 
 /* ----------------------------------------------------------------------------------- aio(7): preload_aio.c */
 

@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * Users and groups of the server's /etc: libc reads these files by calls of its own, which pass no wrapper.  Where
- * /etc/passwd is remote its lines are all the users there are (/etc/group's the groups, /etc/shadow's the passwords); other
- * name services stay this machine's and aren't asked.  Under a supervisor libc reads the server's file by itself.
+ * /etc/passwd is remote its lines are all the users there are (/etc/group's the groups, /etc/shadow's and /etc/gshadow's the
+ * passwords); other name services stay this machine's and aren't asked.  Under a supervisor libc reads the server's file by itself.
  */
 #include "preload.h"
 
 #ifdef __GLIBC__
+#include <gshadow.h>
 #include <stdlib.h>
 #include <string.h>
-
-static bool is_remote(const char *path)
-{
-	struct rc_target t;
-
-	return rc_ready() && !rc_config.supervised && rc_locate(AT_FDCWD, path, 0, &t) == 1;
-}
 
 /* 0, or ENOMEM. */
 static int grow(char **buffer, size_t *size)
@@ -44,6 +38,7 @@ static int grow(char **buffer, size_t *size)
 LINES(passwd, fgetpwent_r)
 LINES(group, fgetgrent_r)
 LINES(spwd, fgetspent_r)
+LINES(sgrp, fgetsgent_r)
 
 /* By `name`, or by `id` where that is NULL.  As getpwnam_r(3): 0 and NULL in *found where there is none. */
 #define FINDS(type, file, name_of, id_type, id_of) \
@@ -79,15 +74,16 @@ LINES(spwd, fgetspent_r)
 FINDS(passwd, "/etc/passwd", pw_name, uid_t, pw_uid)
 FINDS(group, "/etc/group", gr_name, gid_t, gr_gid)
 FINDS(spwd, "/etc/shadow", sp_namp, long, sp_lstchg)	/* only by name */
+FINDS(sgrp, "/etc/gshadow", sg_namp, char *, sg_passwd)		/* the same */
 
 #define BY(call, type, file, key_type, name, id) \
 	RC_EXPORT struct type *call(key_type key) \
 	{ \
-		return is_remote(file) ? keep_##type(name, id) : rc_pass_##call()(key); \
+		return rc_is_remote(file) ? keep_##type(name, id) : rc_pass_##call()(key); \
 	} \
 	RC_EXPORT int call##_r(key_type key, struct type *to, char *buffer, size_t size, struct type **found) \
 	{ \
-		return is_remote(file) ? find_##type(name, id, to, buffer, size, found) \
+		return rc_is_remote(file) ? find_##type(name, id, to, buffer, size, found) \
 				       : rc_pass_##call##_r()(key, to, buffer, size, found); \
 	}
 BY(getpwnam, passwd, "/etc/passwd", const char *, key, 0)
@@ -95,6 +91,7 @@ BY(getpwuid, passwd, "/etc/passwd", uid_t, NULL, key)
 BY(getgrnam, group, "/etc/group", const char *, key, 0)
 BY(getgrgid, group, "/etc/group", gid_t, NULL, key)
 BY(getspnam, spwd, "/etc/shadow", const char *, key, 0)
+BY(getsgnam, sgrp, "/etc/gshadow", const char *, key, NULL)
 
 /* The lines one after the other, as getpwent(3).  As there, one walk in a process. */
 #define EACH(type, file, set, get, end) \
@@ -114,7 +111,7 @@ BY(getspnam, spwd, "/etc/shadow", const char *, key, 0)
 	} \
 	RC_EXPORT int get##_r(struct type *to, char *buffer, size_t size, struct type **found) \
 	{ \
-		return is_remote(file) ? next_##type(to, buffer, size, found) : rc_pass_##get##_r()(to, buffer, size, found); \
+		return rc_is_remote(file) ? next_##type(to, buffer, size, found) : rc_pass_##get##_r()(to, buffer, size, found); \
 	} \
 	RC_EXPORT struct type *get(void) \
 	{ \
@@ -123,7 +120,7 @@ BY(getspnam, spwd, "/etc/shadow", const char *, key, 0)
 		static size_t size; \
 		struct type *found = NULL; \
 		int result, saved = errno; \
-		if (!is_remote(file)) \
+		if (!rc_is_remote(file)) \
 			return rc_pass_##get()(); \
 		do \
 			result = size ? next_##type(&kept, buffer, size, &found) : ERANGE; \
@@ -133,7 +130,7 @@ BY(getspnam, spwd, "/etc/shadow", const char *, key, 0)
 	} \
 	RC_EXPORT void set(void) \
 	{ \
-		if (is_remote(file)) \
+		if (rc_is_remote(file)) \
 			close_##type(); \
 		else \
 			rc_pass_##set()(); \
@@ -146,6 +143,7 @@ BY(getspnam, spwd, "/etc/shadow", const char *, key, 0)
 EACH(passwd, "/etc/passwd", setpwent, getpwent, endpwent)
 EACH(group, "/etc/group", setgrent, getgrent, endgrent)
 EACH(spwd, "/etc/shadow", setspent, getspent, endspent)
+EACH(sgrp, "/etc/gshadow", setsgent, getsgent, endsgent)
 
 static bool has_member(const struct group *group, const char *user)
 {
@@ -205,7 +203,7 @@ RC_EXPORT int getgrouplist(const char *user, gid_t group, gid_t *groups, int *ro
 	gid_t *all;
 	int count, most = *room, saved = errno;
 
-	if (!is_remote("/etc/group"))
+	if (!rc_is_remote("/etc/group"))
 		return rc_pass_getgrouplist()(user, group, groups, room);
 	count = groups_of(user, group, &all);
 	if (count < 0) {		/* as libc's, where there is no such file */
@@ -225,7 +223,7 @@ RC_EXPORT int initgroups(const char *user, gid_t group)
 	gid_t *all;
 	int count, result;
 
-	if (!is_remote("/etc/group"))
+	if (!rc_is_remote("/etc/group"))
 		return rc_pass_initgroups()(user, group);
 	count = groups_of(user, group, &all);
 	result = setgroups(count < 0 ? 1 : (size_t)count, count < 0 ? &group : all);

@@ -364,7 +364,7 @@ RC_EXPORT key_t ftok(const char *path, int id)
 	}
 	if (side > 0) {
 		rc_debug("ftok() on remote file %s", t.given);
-		side = (int)RC_SPAN("ftok", t.given, -1, t.at.directory, rc_lookup_stat(t.at, t.extra, STATX_INO, &stat));
+		side = (int)RC_SPAN("ftok", t.given, -1, t.at.directory, rc_lookup_stat(t.at, t.extra, STATX_BASIC_STATS, &stat));
 	}
 	if (rc_finish(side) < 0)
 		return -1;

@@ -752,8 +752,7 @@ RC_EXPORT int clone(int (*start)(void *), void *stack, int flags, void *argument
 
 /* ------------------------------------------------------------------------------------------------- libraries */
 
-/* A descriptor of a copy of the file; -errno. */
-static int copy_of(const struct rc_target *t)
+int rc_copy_of(const struct rc_target *t)
 {
 	struct rc_opened opened;
 	struct rc_description d;
@@ -782,7 +781,7 @@ static int stand_in_for(const char *call, const char **path, char *name)
 	    t.by_default)
 		return -1;
 	rc_debug("%s() on remote file %s", call, t.given);
-	fd = (int)RC_SPAN(call, t.given, -1, t.at.directory, copy_of(&t));
+	fd = (int)RC_SPAN(call, t.given, -1, t.at.directory, rc_copy_of(&t));
 	if (fd >= 0)
 		*path = rc_sys_fd_link(fd, name);
 	else if (RC_SYS(SYS_faccessat, AT_FDCWD, *path, F_OK, 0, 0, 0) == 0)

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
 from typing import Dict
+
+import pytest
 
 from conftest import Same
 from oracle import Server
@@ -107,6 +111,110 @@ def test_users_and_groups_are_the_servers(servers: Dict[str, Server], tmp_path: 
         "b'secret' False",
         "[b'visitor', b'second'] False",
     ]
+
+
+RECORDS = r"""
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+def call(name, *arguments, type=ctypes.c_char_p):
+    function = getattr(libc, name)
+    function.restype = type
+    return function(*arguments)
+print([call("getusershell") for _ in range(4)])
+libc.setusershell()
+print(call("getusershell"))
+libc.endusershell()
+Table = ctypes.POINTER(ctypes.c_char_p * 5)
+print([call("getfsent", type=Table).contents[:] for _ in range(2)], bool(call("getfsent", type=Table)))
+print(call("getfsfile", b"/there", type=Table).contents[:], bool(call("getfsspec", b"/", type=Table)))
+libc.endfsent()
+print([call("getsgent", type=Table).contents[:2] for _ in range(2)], bool(call("getsgent", type=Table)))
+print(call("getsgnam", b"second", type=Table).contents[:2], bool(call("getsgnam", b"nobody4", type=Table)))
+line = ctypes.create_string_buffer(1000)
+print(call("getpw", 4242, line, type=ctypes.c_int), line.value, call("getpw", 1, line, type=ctypes.c_int))
+os.setresuid(4242, 4242, 4242) if os.getuid() == 0 else None
+print(call("cuserid", None) if os.getuid() == 4242 else b"visitor")
+class Login(ctypes.Structure):
+    _fields_ = [("type", ctypes.c_short), ("pid", ctypes.c_int), ("line", ctypes.c_char * 32)]
+    _fields_ += [("id", ctypes.c_char * 4), ("user", ctypes.c_char * 32), ("rest", ctypes.c_char * 308)]
+Found = ctypes.POINTER(Login)
+for _ in range(2):
+    libc.setutxent()
+    print([call("getutxent", type=Found).contents.user for _ in range(2)], bool(call("getutxent", type=Found)))
+libc.endutent()
+key = Login(7, line=b"tty2")
+print(call("getutline", ctypes.byref(key), type=Found).contents.user)
+print(bool(call("getutline", ctypes.byref(key), type=Found)))
+libc.setutent()
+print(bool(call("pututline", ctypes.byref(key), type=Found)))
+libc.updwtmp(b"/var/log/wtmp", ctypes.byref(key))
+print(call("lckpwdf", type=ctypes.c_int))
+libc.utmpname(b"/var/run/none")
+print(bool(call("getutent", type=Found)))
+"""
+
+
+def logins(path: Path) -> None:
+    users = ((b"visitor", b"tty1"), (b"second", b"tty2"))
+    path.write_bytes(
+        b"".join(
+            struct.pack("=hxxi32s4s32s256shhiii16s20x", 7, 1, line, b"1", user, b"there", 0, 0, 0, 10**9, 0, b"")
+            for user, line in users
+        )
+    )
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the records' layout is x86_64's")
+def test_logins_shells_and_file_systems_are_the_servers(
+    servers: Dict[str, Server], tmp_path: Path, tier: str
+) -> None:
+    files = {
+        "/etc/shells": "# shells\n/bin/one # the first\n  /bin/two\nthree\n/bin/four\n",
+        "/etc/fstab": "# table\n/dev/x / ext4 defaults,ro 0 1\nwhat /there nfs rw,user 0 0\n",
+        "/etc/gshadow": "first:!::\nsecond:word:a:b\n",
+        "/etc/passwd": "visitor:x:4242:4343:A Visitor:/home/visitor:/bin/sh\n",
+        "/etc/.pwd.lock": "",
+        "/var/log/wtmp": "",
+        "/var/run/utmp": "",
+        "/var/run/none": None,
+    }
+    tmp_path.chmod(0o755)
+    rules = []
+    for name, text in files.items():
+        path = tmp_path / name.strip("/").replace("/", "-")
+        rules += ["--remote", f"{name}={path}"]
+        if text is not None:
+            path.write_text(text)
+    logins(tmp_path / "var-run-utmp")
+    remotec = [sys.executable, "-m", "remotec", "run", "-s", servers["fast"].address, "--tier", tier]
+    done = subprocess.run(
+        [*remotec, *rules, "--", "python3", "-c", RECORDS], capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "[b'/bin/one', b'/bin/two', b'/bin/four', None]",
+        "b'/bin/one'",
+        "[[b'/dev/x', b'/', b'ext4', b'defaults,ro', b'ro'], [b'what', b'/there', b'nfs', b'rw,user', b'rw']] False",
+        "[b'what', b'/there', b'nfs', b'rw,user', b'rw'] False",
+        "[[b'first', b'!'], [b'second', b'word']] False",
+        "[b'second', b'word'] False",
+        "0 b'visitor:x:4242:4343:A Visitor:/home/visitor:/bin/sh' -1",
+        "b'visitor'",
+        "[b'visitor', b'second'] False",
+        "[b'visitor', b'second'] False",
+        "b'second'",
+        "False",
+        "False",
+        "-1",
+        "False",
+    ]
+    assert (tmp_path / "var-log-wtmp").read_bytes() == b""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the records' layout is x86_64's")
+def test_who_is_logged_in(same: Same, tree: Path, tier: str) -> None:
+    logins(tree / "utmp")
+    same("who {box}/utmp; users {box}/utmp; who {box}/missing; who {box}/empty; who {box}/utmp", tier)
 
 
 def test_temporary_names_are_refused_as_by_a_read_only_mount(
