@@ -6,12 +6,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Dict
 
 import pytest
 
 from conftest import Same
-from oracle import TIERS
+from oracle import TIERS, Server, command, shell
 
 PROGRAMS = Path(__file__).parent / "c" / "programs"
 Build = Callable[..., Path]
@@ -97,6 +97,28 @@ def test_reads_that_go_on_meanwhile(same: Same, build: Build, tier: str) -> None
 
 def test_reads_that_go_on_meanwhile_of_static_programs(same: Same, build: Build) -> None:
     same(AIO.format(build("aio", "gcc", "-static")), "supervisor")
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_calls_by_number(same: Same, build: Build, tier: str) -> None:
+    same(f"{build('by_number', 'gcc')} {{box}}", tier)
+
+
+def test_changes_by_number_are_refused(servers: Dict[str, Server], build: Build, tree: Path, tier: str) -> None:
+    before = (tree / "text").stat()
+    done = shell(f"{build('by_number', 'gcc')} {{box}} change", tree, command(servers["fast"].address, tree, tier))
+    assert len(done.stdout.splitlines()) > 12
+    assert {line.split(b" ", 1)[1] for line in done.stdout.splitlines()} == {b"-1 EROFS"}, done
+    assert (tree / "text").stat() == before
+
+
+def test_a_read_submitted_to_the_kernel_is_refused(
+    servers: Dict[str, Server], build: Build, tree: Path, tier: str
+) -> None:
+    line = f"{build('by_number', 'gcc')} {{box}} submit"
+    assert shell(line, tree).stdout == b"io_setup 0 \nio_submit 1 \n"
+    done = shell(line, tree, command(servers["fast"].address, tree, tier))
+    assert done.stdout == b"io_setup 0 \nio_submit -1 EINVAL\n", done
 
 
 CATALOGUE = "printf '1 word\\n' | gencat {srv}/catalogue -; "
