@@ -37,6 +37,7 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <utime.h>
+#include <wordexp.h>
 
 #include "calls.h"
 #include "config.h"

@@ -4,6 +4,8 @@
  */
 #include "preload.h"
 
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mount.h>
 
 #include "change.h"
@@ -150,3 +152,75 @@ TEMPLATE(int, mkostemp64, (char *path, int flags), (path, flags), -1)
 TEMPLATE(int, mkstemps64, (char *path, int suffix), (path, suffix), -1)
 TEMPLATE(int, mkostemps64, (char *path, int suffix, int flags), (path, suffix, flags), -1)
 #endif
+
+/* ----------------------------------------------------------------- names that libc only makes, of what isn't there */
+
+static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+/* The last six characters; false: errno. */
+static bool find_free(char *path)
+{
+	char *end = path + strlen(path) - 6;
+	int saved = errno;
+	uint8_t random[6];
+	struct stat st;
+
+	for (int attempt = 0; attempt < 1000; attempt++) {
+		rc_sys_random(random, sizeof random);
+		for (int i = 0; i < 6; i++)
+			end[i] = letters[random[i] % (sizeof letters - 1)];
+		if (lstat(path, &st) && errno != EOVERFLOW) {
+			if (errno != ENOENT)
+				return false;
+			errno = saved;
+			return true;
+		}
+	}
+	errno = EEXIST;
+	return false;
+}
+
+static bool is_remote(const char *path)
+{
+	struct rc_target t;
+
+	return rc_ready() && rc_locate(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &t) == 1;
+}
+
+RC_EXPORT char *mktemp(char *path)
+{
+	size_t length;
+
+	if (!is_remote(path))
+		return rc_pass_mktemp()(path);
+	length = strlen(path);
+	if (length < 6 || strcmp(path + length - 6, "XXXXXX")) {
+		errno = EINVAL;
+		*path = '\0';
+	} else if (!find_free(path)) {
+		*path = '\0';
+	}
+	return path;
+}
+
+static bool is_directory(const char *path)
+{
+	struct stat st;
+
+	return path && *path && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+RC_EXPORT char *tempnam(const char *directory, const char *prefix)
+{
+	const char *of_all = secure_getenv("TMPDIR"), *chosen = is_directory(of_all) ? of_all : directory;
+	char *path;
+
+	if (!is_directory(chosen) || !is_remote(chosen))
+		return rc_pass_tempnam()(directory, prefix);
+	if (asprintf(&path, "%s/%.5sXXXXXX", chosen, prefix && *prefix ? prefix : "file") < 0)
+		return NULL;
+	if (find_free(path))
+		return path;
+	free(path);
+	return NULL;
+}

@@ -6,7 +6,6 @@
  */
 #include "preload.h"
 
-#include <glob.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -445,6 +444,40 @@ RC_EXPORT int glob64(const char *pattern, int flags, int (*failed)(const char *,
 	return glob(pattern, flags, failed, (glob_t *)found);	/* one structure on these machines */
 }
 #endif
+
+/* wordexp(3)'s own glob isn't ours: what would look for names on the server is refused.  Words are expanded with letters in
+ * place of their patterns to see where they lead; those of a command's output can't be known. */
+static bool looks_for_remote_names(const char *words)
+{
+	char *plain = strdup(words);
+	struct rc_target t;
+	wordexp_t expanded;
+	bool remote = false, pattern = words[strcspn(words, "*?[")];
+	int result;
+
+	for (char *at = plain; at && *(at += strcspn(at, "*?[")); at++)
+		*at = 'x';
+	result = plain ? rc_next_wordexp(plain, &expanded, WRDE_NOCMD) : WRDE_NOSPACE;
+	free(plain);
+	if (result)
+		return result == WRDE_CMDSUB ? pattern : false;
+	for (size_t i = 0; i < expanded.we_wordc && !remote; i++) {
+		const char *word = expanded.we_wordv[i];
+
+		remote = (pattern || word[strcspn(word, "*?[")]) && rc_locate(AT_FDCWD, word, 0, &t) == 1;
+	}
+	wordfree(&expanded);
+	return remote;
+}
+
+RC_EXPORT int wordexp(const char *words, wordexp_t *to, int flags)
+{
+	if (!rc_ready() || rc_config.supervised || !words[strcspn(words, "*?[$`")] || !looks_for_remote_names(words))
+		return rc_pass_wordexp()(words, to, flags);
+	rc_debug("wordexp() on remote file %s: ENOSYS", words);
+	rc_stats_refused(-ENOSYS);
+	return WRDE_NOSYS;
+}
 #endif
 
 /* ---------------------------------------------------------------------------------------------- getdents64 */

@@ -337,6 +337,8 @@ OWN(int, mkostemp, (char *path, int flags))
 OWN(int, mkstemps, (char *path, int suffix))
 OWN(int, mkostemps, (char *path, int suffix, int flags))
 OWN(char *, mkdtemp, (char *path))
+OWN(char *, mktemp, (char *path))
+OWN(char *, tempnam, (const char *directory, const char *prefix))
 #ifdef __GLIBC__
 OWN(int, mkstemp64, (char *path))
 OWN(int, mkostemp64, (char *path, int flags))
@@ -483,6 +485,7 @@ PATH(int, name_to_handle_at, (int dirfd, const char *path, struct file_handle *h
      (dirfd, path, handle, mount, flags), dirfd, path, flags & AT_EMPTY_PATH,
      rc_refuse_path("name_to_handle_at", &t, -EOPNOTSUPP))
 OWN(int, glob, (const char *pattern, int flags, int (*failed)(const char *, int), glob_t *found))
+OWN(int, wordexp, (const char *words, wordexp_t *to, int flags))
 #if __SIZEOF_LONG__ == 8
 OWN(int, glob64, (const char *pattern, int flags, int (*failed)(const char *, int), glob64_t *found))
 #endif

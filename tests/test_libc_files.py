@@ -13,7 +13,7 @@ from typing import Dict
 import pytest
 
 from conftest import Same
-from oracle import Server
+from oracle import Server, command, shell
 
 PROGRAM = """
 import ctypes, grp, os, pwd, sys
@@ -279,3 +279,49 @@ def test_a_library_that_only_this_machine_has_is_not_loaded(
     assert subprocess.run(words, capture_output=True, timeout=60).stdout != b"0\n"
     words = [*remotec, "--remote", f"{tmp_path}={tree}", "--", *words]
     assert subprocess.run(words, capture_output=True, timeout=60).stdout == b"0\n"
+
+
+WORDS = r"""
+import ctypes, os
+libc = ctypes.CDLL(None)
+class Words(ctypes.Structure):
+    _fields_ = [("count", ctypes.c_size_t), ("words", ctypes.POINTER(ctypes.c_char_p)), ("first", ctypes.c_size_t)]
+os.environb[b"PATTERN"] = b"{box}/*xt"
+os.environb[b"PLAIN"] = b"{box}"
+quoted = "'{box}/te*'", "/etc/pass[w]d a b"
+for line in ("{box}/te*", "{box}/text", quoted[0], "$PLAIN/te?t", "$PATTERN", quoted[1], "$(echo {box}/t*)", "("):
+    to = Words()
+    result = libc.wordexp(line.encode(), ctypes.byref(to), 0)
+    print(line, result, *(to.words[i] for i in range(to.count if not result else 0)))
+"""
+
+
+def test_words_with_patterns_of_remote_names(servers: Dict[str, Server], tree: Path, tier: str) -> None:
+    line = f"python3 -c '{WORDS}'".replace("'{box}/te*'", '\\"{box}/te*\\"')
+    plain, remote = shell(line, tree), shell(line, tree, command(servers["fast"].address, tree, tier))
+    answers, expected = remote.stdout.splitlines(), plain.stdout.splitlines()
+    assert len(answers) == len(expected) == 8, remote
+    if tier == "preload":  # refused: libc would look for them here
+        refused = [i for i, answer in enumerate(answers) if answer.split(b" b")[0].endswith(b" -1")]
+        assert refused == [0, 2, 3, 4, 6]
+        answers, expected = ([each[i] for i in (1, 5, 7)] for each in (answers, expected))
+    assert answers == expected
+
+
+FREE_NAMES = r"""
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+for where in ("many", "missing", "text"):
+    path = ctypes.create_string_buffer(os.fsencode("{box}/" + where + "/XXXXXX"))
+    libc.mktemp(path)
+    print(path.value[:-6], b"XX" in path.value, ctypes.get_errno() if not path.value else "")
+print(len(os.fsdecode((libc.mktemp(path := ctypes.create_string_buffer(b"{box}/XXXXX")), path.value)[1])))
+libc.tempnam.restype = ctypes.c_char_p
+for where in ("many", "missing", "text"):
+    path = libc.tempnam(os.fsencode("{box}/" + where), b"prefix")
+    print(path[:-6])
+"""
+
+
+def test_names_of_what_is_not_there(same: Same, tier: str) -> None:
+    same(f"unset TMPDIR; python3 -c '{FREE_NAMES}'", tier)
