@@ -356,15 +356,15 @@ def access(session: Any, request: Any) -> Tuple:
     if mode & ~7:
         raise fail(errno.EINVAL)
     with Located(session, request.directory, request.path, flags) as at:
-        if mode & 2:
-            kind = stat_bits.S_IFMT(status(at.dirfd, at.path, at.flags & ~AT_EACCESS, 3)[7])
-            if kind in (stat_bits.S_IFREG, stat_bits.S_IFDIR, stat_bits.S_IFLNK):
-                raise fail(errno.EROFS)
         assert _faccessat
         if at.path:
             _checked(_faccessat(at.dirfd, at.path, mode, flags & (AT_EACCESS | AT_SYMLINK_NOFOLLOW)))
         else:
             _checked(_faccessat(AT_FDCWD, at.name(), mode, flags & AT_EACCESS))
+        if mode & 2:  # a read-only mount asks for permission first
+            kind = stat_bits.S_IFMT(status(at.dirfd, at.path, at.flags & ~AT_EACCESS, 3)[7])
+            if kind in (stat_bits.S_IFREG, stat_bits.S_IFDIR, stat_bits.S_IFLNK):
+                raise fail(errno.EROFS)
     return ()
 
 
@@ -416,19 +416,27 @@ def _refuse_change(dirfd: int, path: bytes, wire: int, resolve: int) -> int:
     """What a read-only mount says to flags that would change something; else the flags less what means nothing."""
     creating, host = wire & protocol.OPEN_FLAGS["O_CREAT"], open_flags(wire)
     if wire & protocol.OPEN_FLAGS["O_TMPFILE"] == protocol.OPEN_FLAGS["O_TMPFILE"]:
-        raise fail(errno.EROFS if _look(dirfd, path, 0, resolve) else errno.ENOENT)
+        found = _look(dirfd, path, 0, resolve)
+        raise fail(errno.ENOENT if not found else errno.EROFS if stat_bits.S_ISDIR(found[7]) else errno.ENOTDIR)
     writing = host & 3 or wire & protocol.OPEN_FLAGS["O_TRUNC"]
     if not (creating or writing) or host & O_PATH:
         return host
     exclusive = creating and wire & protocol.OPEN_FLAGS["O_EXCL"]
+    head, name = os.path.split(path.rstrip(b"/"))
+    parent = os.path.join(head, b".")
+    if creating and path.endswith(b"/") and name not in (b"", b".", b".."):
+        raise fail(errno.EISDIR if _look(dirfd, parent, 0, resolve) else errno.ENOENT)
     found = _look(dirfd, path, exclusive or host & os.O_NOFOLLOW, resolve)
     if found is None:
-        head = os.path.dirname(path.rstrip(b"/")) or (b"/" if path.startswith(b"/") else b".")
-        raise fail(errno.EROFS if creating and _look(dirfd, head, 0, resolve) else errno.ENOENT)
+        raise fail(errno.EROFS if creating and _look(dirfd, parent, 0, resolve) else errno.ENOENT)
     if exclusive:
         raise fail(errno.EEXIST)
     if stat_bits.S_ISDIR(found[7]):
         raise fail(errno.EISDIR)
+    if host & os.O_DIRECTORY:
+        raise fail(errno.ENOTDIR)
+    if stat_bits.S_ISSOCK(found[7]):
+        raise fail(errno.ENXIO)
     if stat_bits.S_ISLNK(found[7]):
         raise fail(errno.ELOOP)
     if writing:

@@ -259,10 +259,10 @@ def test_access(view: View, box: Path, name: str, mode: int) -> None:
         here = outcome(os.stat, box / name, **follow)
         if isinstance(here, os.stat_result):
             here = ()
-            if mode & os.W_OK and name != "fifo":
-                here = "EROFS"
-            elif not os.access(box / name, mode, effective_ids=bool(flags & EACCESS), **follow):
+            if not os.access(box / name, mode, effective_ids=bool(flags & EACCESS), **follow):
                 here = "EACCES"
+            elif mode & os.W_OK and name != "fifo":
+                here = "EROFS"
         assert view.outcome(protocol.ACCESS_PATH, **view.at(name), mode=mode, flags=flags) == here
 
 
@@ -328,6 +328,14 @@ CHANGES: List[Tuple[str, str, str]] = [
     ("missing", "O_WRONLY", "ENOENT"),
     ("dir", "O_TMPFILE O_RDWR", "EROFS"),
     ("missing", "O_TMPFILE O_RDWR", "ENOENT"),
+    ("text", "O_TMPFILE O_RDWR", "ENOTDIR"),
+    ("text", "O_DIRECTORY O_WRONLY", "ENOTDIR"),
+    ("socket", "O_WRONLY", "ENXIO"),
+    ("missing/", "O_CREAT", "EISDIR"),
+    ("text/", "O_CREAT O_WRONLY", "EISDIR"),
+    ("missing/new/", "O_CREAT", "ENOENT"),
+    ("text/new/", "O_CREAT", "ENOTDIR"),
+    ("dir/.", "O_CREAT O_EXCL", "EEXIST"),
 ]
 
 
