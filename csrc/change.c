@@ -10,8 +10,11 @@
 int rc_change_existing(struct rc_location at, int flags)
 {
 	struct rc_stat stat;
-	int result = rc_call_stat(at, flags & (AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH), STATX_TYPE, &stat);
+	int result;
 
+	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
+		return -EINVAL;
+	result = rc_call_stat(at, flags, STATX_TYPE, &stat);
 	return result < 0 ? result : -EROFS;
 }
 
@@ -25,39 +28,94 @@ int rc_change_size(struct rc_location at, int flags)
 	return S_ISDIR(stat.mode) ? -EISDIR : S_ISREG(stat.mode) ? -EROFS : -EINVAL;
 }
 
+/* Of a path without the slashes behind its last component. */
+static size_t bare_length(const char *path)
+{
+	size_t length = strlen(path);
+
+	while (length && path[length - 1] == '/')
+		length--;
+	return length;
+}
+
+/* Where the last component begins. */
+static size_t last_component(const char *path)
+{
+	size_t length = bare_length(path);
+
+	while (length && path[length - 1] != '/')
+		length--;
+	return length;
+}
+
 /* The errors of the walk to the last component's directory. */
 static int walk_to_parent(struct rc_location at)
 {
 	char parent[RC_PATH_MAX + 2];
-	size_t length = strlen(at.path);
+	size_t length = last_component(at.path);
 	struct rc_stat stat;
 
 	memcpy(parent, at.path, length);
-	while (length && parent[length - 1] == '/')
-		length--;
-	while (length && parent[length - 1] != '/')
-		length--;
 	strcpy(parent + length, ".");	/* asks for search permission as well */
 	at.path = parent;
 	return rc_call_stat(at, 0, STATX_TYPE, &stat);
 }
 
-int rc_change_new(struct rc_location at)
+/* Linux looks for the name without the slashes behind it: a link is there, wherever it leads. */
+int rc_change_new(struct rc_location at, bool directory)
 {
+	char bare[RC_PATH_MAX + 2];
+	size_t length = bare_length(at.path);
+	bool slash = length && at.path[length];
 	struct rc_stat stat;
-	int result = rc_call_stat(at, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &stat);
+	int result;
 
+	if (slash) {
+		memcpy(bare, at.path, length);
+		bare[length] = '\0';
+		at.path = bare;
+	}
+	result = rc_call_stat(at, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &stat);
 	if (!result)
-		result = -EEXIST;
-	else if (result == -ENOENT)
+		return -EEXIST;
+	if (result == -ENOENT)
 		result = walk_to_parent(at);
-	return result ? result : -EROFS;
+	return result ? result : slash && !directory ? -ENOENT : -EROFS;
 }
 
-/* Linux asks for write access before it looks the entry up: removing what isn't there is EROFS too. */
-int rc_change_entry(struct rc_location at)
+/* Linux asks for write access before it looks the entry up: removing what isn't there is EROFS too.  Before that, it refuses
+ * what has no name of its own: with `dot` or `dots`. */
+static int entry(struct rc_location at, int dot, int dots)
 {
 	int result = walk_to_parent(at);
+	const char *last = at.path + last_component(at.path);
+	size_t length = bare_length(last);
 
-	return result ? result : -EROFS;
+	return result ? result
+	     : length == 1 && last[0] == '.' ? dot
+	     : length == 2 && last[0] == '.' && last[1] == '.' ? dots : -EROFS;
+}
+
+int rc_change_entry(struct rc_location at, int flags)
+{
+	if (flags & ~AT_REMOVEDIR)
+		return -EINVAL;
+	return flags ? entry(at, -EINVAL, -ENOTEMPTY) : entry(at, -EISDIR, -EISDIR);
+}
+
+int rc_change_name(struct rc_location at)
+{
+	return entry(at, -EBUSY, -EBUSY);
+}
+
+int rc_change_name_flags(unsigned flags)
+{
+	enum { NOREPLACE = 1, EXCHANGE = 2, WHITEOUT = 4 };	/* RENAME_…: not every libc names them */
+
+	return flags & ~(unsigned)(NOREPLACE | EXCHANGE | WHITEOUT) || (flags & EXCHANGE && flags & ~(unsigned)EXCHANGE) ? -EINVAL : 0;
+}
+
+int rc_change_link_flags(int flags)
+{
+	return flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) ? -EINVAL : 0;
 }

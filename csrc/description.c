@@ -246,13 +246,20 @@ int rc_description_fstat(struct rc_description *d, int fd, unsigned mask, struct
 	return rc_call_fstat(d->handle, mask, stat);
 }
 
-int rc_description_advise(struct rc_description *d, int64_t offset, int64_t length, int advice)
+/* Whether it's a fifo, terminal or other stream of one of these types. */
+static bool is_stream_of(const struct rc_description *d, mode_t one, mode_t other)
 {
 	struct rc_stat stat;
 
+	return d->kind == RC_KIND_STREAM && rc_call_fstat(d->handle, STATX_TYPE, &stat) == 0 &&
+	       ((stat.mode & S_IFMT) == one || (stat.mode & S_IFMT) == other);
+}
+
+int rc_description_advise(struct rc_description *d, int64_t offset, int64_t length, int advice)
+{
 	if (d->kind == RC_KIND_PATH)
 		return -EBADF;
-	if (d->kind == RC_KIND_STREAM && rc_call_fstat(d->handle, STATX_TYPE, &stat) == 0 && S_ISFIFO(stat.mode))
+	if (is_stream_of(d, S_IFIFO, S_IFIFO))
 		return -ESPIPE;
 	if (length < 0 || rc_advice_to_wire(advice) < 0)
 		return -EINVAL;
@@ -271,6 +278,34 @@ int rc_description_readahead(struct rc_description *d, int64_t offset, int64_t c
 	return d->kind == RC_KIND_PATH ? -EBADF
 	     : d->kind != RC_KIND_POSITIONED ? -EINVAL
 	     : rc_description_advise(d, offset, count, POSIX_FADV_WILLNEED);
+}
+
+bool rc_description_fcntl_allowed(const struct rc_description *d, int command)
+{
+	return d->kind != RC_KIND_PATH || command == F_DUPFD || command == F_DUPFD_CLOEXEC || command == F_GETFD ||
+	       command == F_SETFD || command == F_GETFL;
+}
+
+int rc_description_fcntl(const struct rc_description *d, int command, int64_t argument)
+{
+	switch (command) {
+	case F_GETLEASE:
+		return F_UNLCK;		/* as on a file system that gives none: F_SETLEASE is EINVAL there */
+	case F_NOTIFY:			/* as Linux without it; taking nothing back is no error */
+		return !(argument & ~(int64_t)DN_MULTISHOT) ? 0 : d->kind == RC_KIND_DIRECTORY ? -EINVAL : -ENOTDIR;
+	case F_GETPIPE_SZ:
+	case F_SETPIPE_SZ:
+		return is_stream_of(d, S_IFIFO, S_IFIFO) ? -EINVAL : -EBADF;
+	case F_ADD_SEALS:
+		return -EPERM;
+	default:
+		return -EINVAL;
+	}
+}
+
+int rc_description_sync(const struct rc_description *d)
+{
+	return d->kind == RC_KIND_PATH ? -EBADF : is_stream_of(d, S_IFIFO, S_IFCHR) ? -EINVAL : 0;
 }
 
 /* FIONREAD of a regular file, whose position the server doesn't know. */

@@ -10,6 +10,7 @@
 #ifndef RC_DESCRIPTION_H
 #define RC_DESCRIPTION_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -17,6 +18,7 @@
 
 #include "calls.h"
 #include "lookup.h"
+#include "protocol.h"
 #include "stream.h"
 
 struct rc_description {
@@ -48,6 +50,17 @@ extern void (*rc_stream_was_read)(uint64_t handle);
 ssize_t rc_description_read(struct rc_description *d, int fd, const struct iovec *into, int count);
 ssize_t rc_description_pread(struct rc_description *d, int fd, const struct iovec *into, int count, int64_t offset);
 int64_t rc_description_lseek(struct rc_description *d, int fd, int64_t offset, int whence);
+/* fcntl(2), of the commands that neither the kernel does right for a placeholder nor lock.h does. */
+int rc_description_fcntl(const struct rc_description *d, int command, int64_t argument);
+/* Whether Linux does the command for a descriptor of O_PATH. */
+bool rc_description_fcntl_allowed(const struct rc_description *d, int command);
+/* What a change of the file behind a descriptor is refused with: `error`, but for one of O_PATH, which is none to Linux. */
+static inline int rc_description_refusal(const struct rc_description *d, int error)
+{
+	return d->kind == RC_KIND_PATH ? -EBADF : error;
+}
+/* fsync(2) and fdatasync: nothing of ours can be unwritten. */
+int rc_description_sync(const struct rc_description *d);
 /* ioctl(2) that tells of a file: bytes in value[RC_IOCTL_MAX], in this machine's form; -ENOTTY where it isn't forwarded, -EROFS
  * where it would change the file. */
 ssize_t rc_description_ioctl(struct rc_description *d, int fd, unsigned long request, void *value);

@@ -21,31 +21,31 @@ int rc_refuse_size(const struct rc_target *t)
 	return rc_refuse_path("truncate", t, rc_change_size(t->at, t->extra));
 }
 
-int rc_refuse_new(const char *call, const struct rc_target *t)
+int rc_refuse_new(const char *call, const struct rc_target *t, bool directory)
 {
-	return rc_refuse_path(call, t, rc_change_new(t->at));
+	return rc_refuse_path(call, t, rc_change_new(t->at, directory));
 }
 
-int rc_refuse_entry(const char *call, const struct rc_target *t)
+int rc_refuse_entry(const char *call, const struct rc_target *t, int flags)
 {
-	return rc_refuse_path(call, t, rc_change_entry(t->at));
+	return rc_refuse_path(call, t, rc_change_entry(t->at, flags));
 }
 
 /* 1: both are local.  *t: the one that was looked at last. */
-static int change_name(int old_dirfd, const char *old, int new_dirfd, const char *new_path, struct rc_target *t)
+static int change_name(int old_dirfd, const char *old, int new_dirfd, const char *new_path, unsigned flags, struct rc_target *t)
 {
 	int result, from = rc_locate(old_dirfd, old, AT_SYMLINK_NOFOLLOW, t), to;
 
 	if (from < 0)
 		return from;
-	if (from && (result = rc_change_entry(t->at)) != -EROFS)
+	if (from && ((result = rc_change_name_flags(flags)) || (result = rc_change_name(t->at)) != -EROFS))
 		return rc_refuse_path("rename", t, result);
 	to = rc_locate(new_dirfd, new_path, AT_SYMLINK_NOFOLLOW, t);
 	if (to < 0)
 		return to;
 	if (!from && !to)
 		return 1;
-	if (to && (result = rc_change_entry(t->at)) != -EROFS)
+	if (to && ((result = rc_change_name_flags(flags)) || (result = rc_change_name(t->at)) != -EROFS))
 		return rc_refuse_path("rename", t, result);
 	return rc_refuse_path("rename", t, from && to ? -EROFS : -EXDEV);
 }
@@ -59,7 +59,9 @@ static int add_name(int old_dirfd, const char *old, int new_dirfd, const char *n
 	if (from < 0)
 		return from;
 	if (from) {
-		result = rc_call_stat(t->at, (flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW) | t->extra |
+		result = rc_change_link_flags(flags);
+		if (!result)
+			result = rc_call_stat(t->at, (flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW) | t->extra |
 				      (flags & AT_EMPTY_PATH), STATX_TYPE, &stat);
 		if (result < 0)
 			return rc_refuse_path("link", t, result);
@@ -67,10 +69,8 @@ static int add_name(int old_dirfd, const char *old, int new_dirfd, const char *n
 	to = rc_locate(new_dirfd, new_path, AT_SYMLINK_NOFOLLOW, t);
 	if (to < 0)
 		return to;
-	if (to) {
-		result = rc_refuse_new("link", t);
-		return from || result != -EROFS ? result : -EXDEV;
-	}
+	if (to)
+		return (result = rc_change_link_flags(flags)) ? result : rc_refuse_new("link", t, false);
 	return from ? rc_refuse_path("link", t, -EXDEV) : 1;
 }
 
@@ -102,11 +102,11 @@ static int refuse_either(const char *call, int dirfd, const char *path, int othe
 		} \
 		return (int)rc_finish(rc_span_end(&span, result)); \
 	}
-TWO_PATHS(rename, (const char *old, const char *to), (old, to), change_name(AT_FDCWD, old, AT_FDCWD, to, &t))
+TWO_PATHS(rename, (const char *old, const char *to), (old, to), change_name(AT_FDCWD, old, AT_FDCWD, to, 0, &t))
 TWO_PATHS(renameat, (int old_dirfd, const char *old, int to_dirfd, const char *to), (old_dirfd, old, to_dirfd, to),
-	  change_name(old_dirfd, old, to_dirfd, to, &t))
+	  change_name(old_dirfd, old, to_dirfd, to, 0, &t))
 TWO_PATHS(renameat2, (int old_dirfd, const char *old, int to_dirfd, const char *to, unsigned flags),
-	  (old_dirfd, old, to_dirfd, to, flags), change_name(old_dirfd, old, to_dirfd, to, &t))
+	  (old_dirfd, old, to_dirfd, to, flags), change_name(old_dirfd, old, to_dirfd, to, flags, &t))
 TWO_PATHS(link, (const char *old, const char *to), (old, to), add_name(AT_FDCWD, old, AT_FDCWD, to, 0, &t))
 TWO_PATHS(linkat, (int old_dirfd, const char *old, int to_dirfd, const char *to, int flags),
 	  (old_dirfd, old, to_dirfd, to, flags), add_name(old_dirfd, old, to_dirfd, to, flags, &t))
@@ -138,7 +138,7 @@ TWO_PATHS(move_mount, (int from_dirfd, const char *from, int dirfd, const char *
 			return rc_next_##name args; \
 		} \
 		(void)rc_finish(side < 0 ? side : side == 0 ? rc_refuse_path(#name, &t, -ENOSYS) \
-				: RC_SPAN(#name, t.given, -1, t.at.directory, rc_refuse_new(#name, &t))); \
+				: RC_SPAN(#name, t.given, -1, t.at.directory, rc_refuse_new(#name, &t, false))); \
 		return failed; \
 	}
 TEMPLATE(int, mkstemp, (char *path), (path), -1)

@@ -632,6 +632,8 @@ static int64_t remote_fcntl(struct rc_description *d, int fd, int command, long 
 {
 	int result;
 
+	if (!rc_description_fcntl_allowed(d, command))
+		return -EBADF;
 	switch (command) {
 	case F_GETFD:
 	case F_SETFD:
@@ -668,7 +670,8 @@ static int64_t remote_fcntl(struct rc_description *d, int fd, int command, long 
 		return lock_wide(d, fd, command == F_OFD_GETLK, command == F_OFD_SETLKW, (void *)argument);
 #endif
 	default:
-		return rc_refuse("fcntl", fd, -EINVAL);
+		result = rc_description_fcntl(d, command, argument);
+		return result < 0 ? rc_refuse("fcntl", fd, result) : result;
 	}
 }
 

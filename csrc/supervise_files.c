@@ -435,15 +435,12 @@ int64_t rc_do_fcntl(struct rc_notice *notice, const int64_t *a)
 	int64_t result;
 
 	BORROW(a[0]);
+	if (!rc_description_fcntl_allowed(d, (int)a[1]))
+		return leave(own, -EBADF);
 	switch ((int)a[1]) {
 	case F_SETFL:
 		result = d->kind == RC_KIND_STREAM ? rc_call_set_flags(d->handle, (int)a[2]) : 0;
 		return leave(own, result < 0 ? result : RC_LET);
-	case F_GETLEASE:
-		return leave(own, F_UNLCK);
-	case F_GET_SEALS:
-	case F_ADD_SEALS:
-		return leave(own, -EINVAL);
 	case F_GETLK:
 	case F_SETLK:
 	case F_SETLKW:
@@ -460,7 +457,8 @@ int64_t rc_do_fcntl(struct rc_notice *notice, const int64_t *a)
 		return leave(own, (notice->abi->narrow ? lock64_narrow : lock_wide)
 			     (notice, d, own, a[1] == F_OFD_GETLK, a[1] == F_OFD_SETLKW, (uint64_t)a[2]));
 	default:
-		return leave(own, rc_refuse_call(notice, "descriptor", -EINVAL));
+		result = rc_description_fcntl(d, (int)a[1], a[2]);
+		return leave(own, result < 0 ? rc_refuse_call(notice, "descriptor", result) : result);
 	}
 }
 
@@ -512,7 +510,13 @@ int64_t rc_do_flock(struct rc_notice *notice, const int64_t *a)
 int64_t rc_do_refuse_fd(struct rc_notice *notice, const int64_t *a)
 {
 	BORROW(a[0]);
-	return leave(own, rc_refuse_call(notice, "descriptor", -a[1]));
+	return leave(own, rc_refuse_call(notice, "descriptor", rc_description_refusal(d, (int)-a[1])));
+}
+
+int64_t rc_do_sync(struct rc_notice *notice, const int64_t *a)
+{
+	BORROW(a[0]);
+	return leave(own, rc_description_sync(d));
 }
 
 int64_t rc_do_none(struct rc_notice *notice, const int64_t *a)

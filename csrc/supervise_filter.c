@@ -63,7 +63,7 @@ static void ask(struct program *p)
 static void ask_fcntl(struct program *p)
 {
 	static const uint32_t kernels[] = { F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC, F_SETOWN, F_GETOWN,
-					    F_SETSIG, F_GETSIG };
+					    F_SETSIG, F_GETSIG, F_SETOWN_EX, F_GETOWN_EX };
 
 	LOAD(p, args[1]);
 	for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {

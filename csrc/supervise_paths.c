@@ -478,13 +478,8 @@ int64_t rc_do_fstatfs(struct rc_notice *notice, const int64_t *a)
 
 int64_t rc_do_change_existing(struct rc_notice *notice, const int64_t *a)
 {
-	struct rc_location at;
-
-	if (!a[1]) {		/* utimensat and futimesat of a descriptor itself */
-		int is_ours = own_handle(notice, a[0], &at);
-
-		return is_ours > 0 ? rc_refuse_call(notice, "descriptor", -EROFS) : is_ours ? is_ours : RC_LET;
-	}
+	if (!a[1])		/* utimensat and futimesat of a descriptor itself */
+		return rc_do_refuse_fd(notice, (const int64_t[]){ a[0], EROFS });
 	PLACE(a[0], a[1], a[2]);
 	return rc_refuse_call(notice, place.given, rc_change_existing(place.at, (int)a[2] | place.extra));
 }
@@ -498,13 +493,13 @@ int64_t rc_do_truncate(struct rc_notice *notice, const int64_t *a)
 int64_t rc_do_change_new(struct rc_notice *notice, const int64_t *a)
 {
 	PLACE(a[0], a[1], AT_SYMLINK_NOFOLLOW);
-	return rc_refuse_call(notice, place.given, rc_change_new(place.at));
+	return rc_refuse_call(notice, place.given, rc_change_new(place.at, a[2]));
 }
 
 int64_t rc_do_change_entry(struct rc_notice *notice, const int64_t *a)
 {
 	PLACE(a[0], a[1], AT_SYMLINK_NOFOLLOW);
-	return rc_refuse_call(notice, place.given, rc_change_entry(place.at));
+	return rc_refuse_call(notice, place.given, rc_change_entry(place.at, (int)a[2]));
 }
 
 int64_t rc_do_rename(struct rc_notice *notice, const int64_t *a)
@@ -515,14 +510,14 @@ int64_t rc_do_rename(struct rc_notice *notice, const int64_t *a)
 
 	if (from < 0)
 		return from;
-	if (from && (result = rc_change_entry(place.at)) != -EROFS)
+	if (from && ((result = rc_change_name_flags((unsigned)a[4])) || (result = rc_change_name(place.at)) != -EROFS))
 		return rc_refuse_call(notice, place.given, result);
 	to = rc_place(notice, (int)a[2], (uint64_t)a[3], AT_SYMLINK_NOFOLLOW, &place);
 	if (to < 0)
 		return to;
 	if (!from && !to)
 		return RC_LET;
-	if (to && (result = rc_change_entry(place.at)) != -EROFS)
+	if (to && ((result = rc_change_name_flags((unsigned)a[4])) || (result = rc_change_name(place.at)) != -EROFS))
 		return rc_refuse_call(notice, place.given, result);
 	return rc_refuse_call(notice, place.given, from && to ? -EROFS : -EXDEV);
 }
@@ -538,15 +533,16 @@ int64_t rc_do_link(struct rc_notice *notice, const int64_t *a)
 	from = rc_place(notice, (int)a[0], (uint64_t)a[1], flags, &place);
 	if (from < 0)
 		return from;
-	if (from && (result = rc_call_stat(place.at, flags | place.extra, STATX_TYPE, &stat)) < 0)
+	if (from && ((result = rc_change_link_flags((int)a[4])) ||
+		     (result = rc_call_stat(place.at, flags | place.extra, STATX_TYPE, &stat)) < 0))
 		return rc_refuse_call(notice, place.given, result);
 	to = rc_place(notice, (int)a[2], (uint64_t)a[3], AT_SYMLINK_NOFOLLOW, &place);
 	if (to < 0)
 		return to;
 	if (!from && !to)
 		return RC_LET;
-	result = to ? rc_change_new(place.at) : -EXDEV;
-	return rc_refuse_call(notice, place.given, from || result != -EROFS ? result : -EXDEV);
+	result = rc_change_link_flags((int)a[4]);
+	return rc_refuse_call(notice, place.given, result ? result : to ? rc_change_new(place.at, false) : -EXDEV);
 }
 
 int64_t rc_do_refuse_path(struct rc_notice *notice, const int64_t *a)

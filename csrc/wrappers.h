@@ -217,11 +217,11 @@ FD(ssize_t, pwritev, (int fd, const struct iovec *parts, int count, off_t offset
    BAD("pwritev"))
 FD(ssize_t, pwritev2, (int fd, const struct iovec *parts, int count, off_t offset, int flags),
    (fd, parts, count, offset, flags), fd, BAD("pwritev2"))
-FD(int, ftruncate, (int fd, off_t length), (fd, length), fd, ((void)d, rc_refuse("ftruncate", fd, -EINVAL)))
+FD(int, ftruncate, (int fd, off_t length), (fd, length), fd, rc_refuse("ftruncate", fd, rc_description_refusal(d, -EINVAL)))
 FD(int, fallocate, (int fd, int mode, off_t offset, off_t length), (fd, mode, offset, length), fd, BAD("fallocate"))
-FD(int, fsync, (int fd), (fd), fd, ((void)d, 0))	/* nothing of ours can be unwritten */
-FD(int, fdatasync, (int fd), (fd), fd, ((void)d, 0))
-FD(int, syncfs, (int fd), (fd), fd, ((void)d, 0))
+FD(int, fsync, (int fd), (fd), fd, rc_description_sync(d))
+FD(int, fdatasync, (int fd), (fd), fd, rc_description_sync(d))
+FD(int, syncfs, (int fd), (fd), fd, rc_description_refusal(d, 0))
 FD(int, sync_file_range, (int fd, off64_t offset, off64_t length, unsigned flags), (fd, offset, length, flags), fd,
    ((void)d, 0))
 /* This one returns its error. */
@@ -235,7 +235,7 @@ FD(ssize_t, pwritev64, (int fd, const struct iovec *parts, int count, off64_t of
    BAD("pwritev"))
 FD(ssize_t, pwritev64v2, (int fd, const struct iovec *parts, int count, off64_t offset, int flags),
    (fd, parts, count, offset, flags), fd, BAD("pwritev2"))
-FD(int, ftruncate64, (int fd, off64_t length), (fd, length), fd, ((void)d, rc_refuse("ftruncate", fd, -EINVAL)))
+FD(int, ftruncate64, (int fd, off64_t length), (fd, length), fd, rc_refuse("ftruncate", fd, rc_description_refusal(d, -EINVAL)))
 FD(int, fallocate64, (int fd, int mode, off64_t offset, off64_t length), (fd, mode, offset, length), fd,
    BAD("fallocate"))
 OWN(int, posix_fallocate64, (int fd, off64_t offset, off64_t length))
@@ -243,7 +243,7 @@ OWN(int, posix_fallocate64, (int fd, off64_t offset, off64_t length))
 #undef BAD
 
 /* --------------------------------------------------------------------- changes of what a descriptor stands for */
-#define READ_ONLY(name) ((void)d, rc_refuse(name, fd, -EROFS))
+#define READ_ONLY(name) rc_refuse(name, fd, rc_description_refusal(d, -EROFS))
 FD(int, fchmod, (int fd, mode_t mode), (fd, mode), fd, READ_ONLY("fchmod"))
 FD(int, fchown, (int fd, uid_t owner, gid_t group), (fd, owner, group), fd, READ_ONLY("fchown"))
 FD(int, futimens, (int fd, const struct timespec times[2]), (fd, times), fd, READ_ONLY("futimens"))
@@ -306,32 +306,32 @@ PATH(int, truncate, (const char *path, off_t length), (path, length), AT_FDCWD, 
 PATH(int, truncate64, (const char *path, off64_t length), (path, length), AT_FDCWD, path, 0, rc_refuse_size(&t))
 #endif
 PATH(int, mkdir, (const char *path, mode_t mode), (path, mode), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
-     rc_refuse_new("mkdir", &t))
+     rc_refuse_new("mkdir", &t, true))
 PATH(int, mkdirat, (int dirfd, const char *path, mode_t mode), (dirfd, path, mode), dirfd, path, AT_SYMLINK_NOFOLLOW,
-     rc_refuse_new("mkdirat", &t))
+     rc_refuse_new("mkdirat", &t, true))
 PATH(int, mkfifo, (const char *path, mode_t mode), (path, mode), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
-     rc_refuse_new("mkfifo", &t))
+     rc_refuse_new("mkfifo", &t, false))
 PATH(int, mkfifoat, (int dirfd, const char *path, mode_t mode), (dirfd, path, mode), dirfd, path, AT_SYMLINK_NOFOLLOW,
-     rc_refuse_new("mkfifoat", &t))
+     rc_refuse_new("mkfifoat", &t, false))
 PATH(int, mknod, (const char *path, mode_t mode, dev_t device), (path, mode, device), AT_FDCWD, path,
-     AT_SYMLINK_NOFOLLOW, rc_refuse_new("mknod", &t))
+     AT_SYMLINK_NOFOLLOW, rc_refuse_new("mknod", &t, false))
 PATH(int, mknodat, (int dirfd, const char *path, mode_t mode, dev_t device), (dirfd, path, mode, device), dirfd, path,
-     AT_SYMLINK_NOFOLLOW, rc_refuse_new("mknodat", &t))
+     AT_SYMLINK_NOFOLLOW, rc_refuse_new("mknodat", &t, false))
 #ifdef __GLIBC__	/* programs linked before glibc 2.33 */
 PATH(int, __xmknod, (int version, const char *path, mode_t mode, dev_t *device), (version, path, mode, device), AT_FDCWD,
-     path, AT_SYMLINK_NOFOLLOW, rc_refuse_new("mknod", &t))
+     path, AT_SYMLINK_NOFOLLOW, rc_refuse_new("mknod", &t, false))
 PATH(int, __xmknodat, (int version, int dirfd, const char *path, mode_t mode, dev_t *device),
-     (version, dirfd, path, mode, device), dirfd, path, AT_SYMLINK_NOFOLLOW, rc_refuse_new("mknodat", &t))
+     (version, dirfd, path, mode, device), dirfd, path, AT_SYMLINK_NOFOLLOW, rc_refuse_new("mknodat", &t, false))
 #endif
 PATH(int, symlink, (const char *target, const char *path), (target, path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
-     rc_refuse_new("symlink", &t))
+     rc_refuse_new("symlink", &t, false))
 PATH(int, symlinkat, (const char *target, int dirfd, const char *path), (target, dirfd, path), dirfd, path,
-     AT_SYMLINK_NOFOLLOW, rc_refuse_new("symlinkat", &t))
-PATH(int, unlink, (const char *path), (path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, rc_refuse_entry("unlink", &t))
+     AT_SYMLINK_NOFOLLOW, rc_refuse_new("symlinkat", &t, false))
+PATH(int, unlink, (const char *path), (path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, rc_refuse_entry("unlink", &t, 0))
 PATH(int, unlinkat, (int dirfd, const char *path, int flags), (dirfd, path, flags), dirfd, path, AT_SYMLINK_NOFOLLOW,
-     rc_refuse_entry("unlinkat", &t))
-PATH(int, rmdir, (const char *path), (path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, rc_refuse_entry("rmdir", &t))
-PATH(int, remove, (const char *path), (path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, rc_refuse_entry("remove", &t))
+     rc_refuse_entry("unlinkat", &t, flags))
+PATH(int, rmdir, (const char *path), (path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, rc_refuse_entry("rmdir", &t, AT_REMOVEDIR))
+PATH(int, remove, (const char *path), (path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, rc_refuse_entry("remove", &t, AT_REMOVEDIR))
 OWN(int, mkstemp, (char *path))
 OWN(int, mkostemp, (char *path, int flags))
 OWN(int, mkstemps, (char *path, int suffix))
@@ -367,8 +367,8 @@ OWN(int, __sendmmsg64, (int fd, struct mmsghdr *messages, unsigned count, int fl
 OWN(ssize_t, __recvmsg64, (int fd, struct msghdr *message, int flags))
 OWN(int, __aio_suspend_time64, (const struct aiocb64 *const list[], int count, const struct timespec_of_64 *timeout))
 OWN(int, __recvmmsg64, (int fd, struct mmsghdr *messages, unsigned count, int flags, void *timeout))
-FD(int, __futimens64, (int fd, const void *times), (fd, times), fd, ((void)d, rc_refuse("futimens", fd, -EROFS)))
-FD(int, __futimes64, (int fd, const void *times), (fd, times), fd, ((void)d, rc_refuse("futimes", fd, -EROFS)))
+FD(int, __futimens64, (int fd, const void *times), (fd, times), fd, rc_refuse("futimens", fd, rc_description_refusal(d, -EROFS)))
+FD(int, __futimes64, (int fd, const void *times), (fd, times), fd, rc_refuse("futimes", fd, rc_description_refusal(d, -EROFS)))
 PATH(int, __utime64, (const char *path, const void *times), (path, times), AT_FDCWD, path, 0,
      rc_refuse_change("utime", &t, 0))
 PATH(int, __utimes64, (const char *path, const void *times), (path, times), AT_FDCWD, path, 0,

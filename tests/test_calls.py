@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
+import stat
 import subprocess
 from pathlib import Path
 from typing import Callable, Dict
@@ -11,7 +14,7 @@ from typing import Callable, Dict
 import pytest
 
 from conftest import Same
-from oracle import TIERS, Server, command, shell
+from oracle import TIERS, Server, command, difference, shell
 
 PROGRAMS = Path(__file__).parent / "c" / "programs"
 Build = Callable[..., Path]
@@ -129,6 +132,42 @@ def test_calls_that_libc_makes_for_others(same: Same, build: Build, tier: str) -
     if not shutil.which("gencat"):
         pytest.skip("no gencat")
     same(f"{CATALOGUE} {build('inside_libc', 'gcc')} {{box}}; rm {{srv}}/catalogue", tier)
+
+
+@pytest.fixture(scope="module")
+def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What changes.c tries to change."""
+    if os.geteuid() or subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("only root may mount")
+    box = tmp_path_factory.mktemp("changes") / "box"
+    (box / "dir").mkdir(parents=True)
+    (box / "text").write_text("text\n")
+    (box / "dir" / "file").write_text("file\n")
+    for name, to in {"link": "text", "linkdir": "dir", "dangling": "nowhere", "loop": "loop"}.items():
+        (box / name).symlink_to(to)
+    os.mkfifo(box / "fifo")
+    os.mknod(box / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(box / "socket"))
+    (box.parent / "local").write_text("local\n")
+    return box
+
+
+@pytest.mark.parametrize("mode, tier, flags", [
+    *(("fast", tier, []) for tier in TIERS), ("pure", "both", []), ("fast", "supervisor", ["-static"]),
+])  # fmt: skip
+def test_a_change_is_refused_as_by_a_read_only_mount(
+    things: Path, servers: Dict[str, Server], tiers: Dict[str, str], build: Build, mode: str, tier: str,
+    flags: "list[str]",
+) -> None:  # fmt: skip
+    if tiers[tier]:
+        pytest.skip(f"no {tier} tier here: {tiers[tier]}")
+    line = f"{build('changes', 'gcc', *flags)} {{box}} {things.parent / 'local'}"
+    mounted = "mount --bind {box} {box} && mount -o remount,ro,bind {box} && exec " + line
+    plain = shell(f"unshare -m sh -c '{mounted}'", things)
+    remote = shell(line, things, command(servers[mode].address, things, tier))
+    assert plain.stdout.count(b": EROFS\n") > 800
+    assert remote == plain, difference(plain, remote)
 
 
 @pytest.mark.parametrize("tier", TIERS)
