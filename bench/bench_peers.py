@@ -596,20 +596,20 @@ def run_delay(ready: List[Peer], wanted: List[Workload], delay_ms: float, rounds
 
     for done in range(rounds):
         spent = time.monotonic() - began
-        if done and spent + spent / done > seconds:
-            break
+        if done and delay_ms < LONG_MS and spent + spent / done > seconds:
+            break  # from there on what is done again is short
         idle = {peer.name: measure(peer, None, delay_ms) for peer in ready} if not delay_ms else {}
         for workload in wanted:
-            aside = [p for p in ready if delay_ms >= LONG_MS and not (workload.stream and p.fast)]
+            alone = [p for p in ready if delay_ms < LONG_MS or (workload.stream and p.fast)]
+            aside = [p for p in ready if p not in alone and not done]
             with ThreadPoolExecutor(len(ready)) as pool:
                 list(pool.map(lambda peer: one(workload, peer), aside))  # noqa: B023
-            for peer in ready:
-                if peer not in aside:
-                    one(workload, peer)
-                    start = idle.get(peer.name)
-                    found = samples.get((workload.name, peer.name))
-                    if start and found:  # a start's own CPU isn't the workload's
-                        found[-1] = found[-1]._replace(client_cpu=max(0.0, found[-1].client_cpu - start.client_cpu))
+            for peer in alone:
+                one(workload, peer)
+                start = idle.get(peer.name)
+                found = samples.get((workload.name, peer.name))
+                if start and found:  # a start's own CPU isn't the workload's
+                    found[-1] = found[-1]._replace(client_cpu=max(0.0, found[-1].client_cpu - start.client_cpu))
     return samples
 
 
@@ -650,7 +650,7 @@ def run(arguments: argparse.Namespace, work: Path) -> Dict[str, Any]:
         began = time.monotonic()
         try:
             share = arguments.minutes * 60 / len(arguments.delays)
-            samples = run_delay(ready, wanted, delay_ms, arguments.rounds if delay_ms < LONG_MS else 1, share)
+            samples = run_delay(ready, wanted, delay_ms, arguments.rounds, share)
         finally:
             for peer in ready:
                 peer.stop()
@@ -748,8 +748,9 @@ def markdown(result: Dict[str, Any]) -> str:
         "# Benchmarks",
         "",
         "Made by `make bench` (bench/bench_peers.py; [bench/README.md](../bench/README.md) says how). "
-        f"{result['machine']}, {result['date']}; medians of interleaved rounds ({rounds_of(result)}; one "
-        f"from {LONG_MS} ms of added round trip on). Client and server share the machine. More is better.",
+        f"{result['machine']}, {result['date']}; medians of interleaved rounds ({rounds_of(result)}; "
+        f"from {LONG_MS} ms of added round trip on one, but of what fills the wire). "
+        "Client and server share the machine. More is better.",
         "",
         *(f"- **{name}**: {version}" for name, version in result["peers"].items()),
         *(f"- left out, {name}: {why}" for name, why in result["left out"].items()),
@@ -864,7 +865,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--delays", type=lambda s: [float(d) for d in s.split(",")], default=[0.0, 1.0, 10.0, 50.0],
                         help="added round trips in ms; default 0,1,10,50")  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=3, help="at the most, below 10 ms; one from there on")
+    parser.add_argument("--rounds", type=int, default=3, help="at the most; from 10 ms on of what fills the wire only")
     parser.add_argument(
         "--minutes", type=float, default=9, help="no further round is begun that would take longer than this"
     )
