@@ -487,22 +487,51 @@ int rc_copy_in(void *to, const void *from, size_t count)
 	return 0;
 }
 
+/* Whether SIGNAL_SET bytes can be written there: the kernel puts the present set into them. */
+static bool writable(uintptr_t address)
+{
+	return address && RC_SYS(SYS_rt_sigprocmask, SIG_BLOCK, NULL, address, SIGNAL_SET, 0, 0) != -EFAULT;
+}
+
+/* Page by page; process_vm_writev costs as much as ten of these questions, and knows what lies around a bad page. */
+size_t rc_copy_most(void *to, const void *from, size_t count)
+{
+	const uintptr_t start = (uintptr_t)to, end = start + count;
+	uintptr_t at = start, stop;
+
+	for (; count >= SIGNAL_SET && at < end; at = stop) {
+		stop = (at | 4095) + 1 < end ? (at | 4095) + 1 : end;
+		if (end - at < SIGNAL_SET)
+			at = end - SIGNAL_SET;		/* what is there already is written again */
+		if (!writable(at))
+			break;
+		memcpy((void *)at, (const char *)from + (at - start), stop - at);
+	}
+	if (at != end) {
+		struct iovec here = { (char *)from + (at - start), end - at }, there = { (void *)at, end - at };
+		long done = RC_SYS(SYS_process_vm_writev, rc_sys_getpid(), &here, 1, &there, 1, 0);
+
+		if (done > 0)
+			at += (size_t)done;
+		else if (done < 0 && done != -EFAULT && readable(at) && readable(end - 1)) {
+			memcpy((void *)at, here.iov_base, here.iov_len);	/* not allowed: as good as can be */
+			at = end;
+		}
+	}
+	return at - start;
+}
+
+size_t rc_writable(void *at, size_t count)
+{
+	struct iovec itself = { at, count };
+	long good = RC_SYS(SYS_process_vm_writev, rc_sys_getpid(), &itself, 1, &itself, 1, 0);
+
+	return good < 0 ? 0 : (size_t)good;
+}
+
 int rc_copy_out(void *to, const void *from, size_t count)
 {
-	struct iovec here = { (void *)from, count }, there = { to, count };
-	long done;
-
-	if (!count)
-		return 0;
-	done = RC_SYS(SYS_process_vm_writev, rc_sys_getpid(), &here, 1, &there, 1, 0);
-	if (done == (long)count)
-		return 0;
-	if (done >= 0 || done == -EFAULT)
-		return -EFAULT;
-	if (!readable((uintptr_t)to) || !readable((uintptr_t)to + count - 1))	/* not allowed: as good as can be */
-		return -EFAULT;
-	memcpy(to, from, count);
-	return 0;
+	return rc_copy_most(to, from, count) == count ? 0 : -EFAULT;
 }
 
 ssize_t rc_copy_string(char *to, const char *from, size_t size)

@@ -114,6 +114,10 @@ uint64_t rc_sys_boot_ns(void);			/* … that goes on while the machine sleeps */
  * 0, or -EFAULT with nothing harmed. */
 int rc_copy_in(void *to, const void *from, size_t count);
 int rc_copy_out(void *to, const void *from, size_t count);
+/* As far as the buffer is good: how many bytes. */
+size_t rc_copy_most(void *to, const void *from, size_t count);
+/* How many bytes from there on can be read and written, which stay as they are; 0 where the kernel doesn't tell. */
+size_t rc_writable(void *at, size_t count);
 /* A NUL-terminated string of at most size-1 bytes: its length, -EFAULT, or -ENAMETOOLONG. */
 ssize_t rc_copy_string(char *to, const char *from, size_t size);
 

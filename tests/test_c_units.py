@@ -55,6 +55,10 @@ def test_routes(tmp_path: Path) -> None:
     run(build("test_route", ["csrc/route.c"], tmp_path))
 
 
+def test_copies_into_bad_buffers(tmp_path: Path) -> None:
+    run(build("test_copy", core(), tmp_path))
+
+
 def test_leases(tmp_path: Path) -> None:
     run(build("test_lease", core(), tmp_path))
 
