@@ -15,9 +15,10 @@
 
 /* A window of at most 128 MiB under way for each description, in requests of CHUNK bytes; memory holds what the socket's buffer
  * takes in.  STREAMS of them share what the pool of connections can spare.  It starts with FIRST requests, or with more for
- * who reads LARGE pieces, and grows by GROWTH with each reply that didn't queue for much longer than a round trip. */
+ * who reads LARGE pieces, and grows by GROWTH with each reply that didn't queue for much longer than a round trip.  What follows
+ * a read of less than SMALL is taken out of the socket with it, since for the next of these that call costs more than a copy. */
 enum { CHUNK = RC_LIMIT_MAX_DATA, MOST = RC_LIMIT_MAX_IN_FLIGHT, FIRST = 1, FIRST_LARGE = 8, GROWTH = 12, QUEUE_MS = 4,
-       LARGE = 64 * 1024, STREAMS = 24, FIRST_RUN = 2, LONGEST_RUN = 64 };
+       LARGE = 64 * 1024, SMALL = 16 * 1024, STREAMS = 24, FIRST_RUN = 2, LONGEST_RUN = 64 };
 #define NEVER UINT32_MAX
 
 struct request {
@@ -37,9 +38,11 @@ struct rc_stream {
 	uint64_t quickest_ms;		/* from a request to its reply */
 	uint32_t left;			/* of the reply that is coming in; 0: its header is still to come */
 	uint64_t left_asked_ms;		/* when that reply was asked for */
+	uint32_t kept, kept_at;		/* bytes of it in `buffer`, before those that are left */
 	struct rc_lease lease;
 	bool ending;			/* a reply was short: the file ends there */
 	bool begun;			/* with the first read of its description */
+	uint8_t buffer[256 * 1024];
 };
 
 static struct rc_stream *streams;
@@ -124,7 +127,7 @@ static bool start(struct rc_sequence *sequence, uint64_t handle, int64_t offset,
 	s->handle = handle;
 	s->lease = sequence->lease;
 	s->position = s->ahead = offset;
-	s->first = s->count = s->left = 0;
+	s->first = s->count = s->left = s->kept = 0;
 	s->window = window;
 	s->quickest_ms = UINT32_MAX;
 	s->begun = !sequence->run;
@@ -222,17 +225,63 @@ static int slice(const struct iovec *from, int count, size_t skip, size_t want, 
 	return made;
 }
 
+static bool has_some(const struct rc_stream *s)
+{
+	return s->kept || s->left;
+}
+
+static ssize_t take_kept(struct rc_stream *s, const struct iovec *into, int count)
+{
+	size_t copied = 0, now;
+
+	for (int i = 0; i < count; i++) {
+		now = rc_copy_most(into[i].iov_base, s->buffer + s->kept_at + copied, into[i].iov_len);
+		copied += now;
+		if (now < into[i].iov_len)
+			break;
+	}
+	s->kept_at += (uint32_t)copied;
+	s->kept -= (uint32_t)copied;
+	return copied ? (ssize_t)copied : -EFAULT;
+}
+
+/* At most `want` bytes of the reply that is coming in, which has some: how many, or -errno. */
+static ssize_t take_some(struct rc_stream *s, const struct iovec *into, int count, size_t skip, size_t want)
+{
+	struct iovec parts[9];
+	size_t have = s->kept ? s->kept : s->left, take = 0, more = 0;
+	int used = slice(into, count, skip, want < have ? want : have, parts, 8);
+	ssize_t got;
+
+	if (s->kept)
+		return take_kept(s, parts, used);
+	for (int i = 0; i < used; i++)
+		take += parts[i].iov_len;
+	if (want < SMALL)
+		more = s->left - take < sizeof s->buffer ? s->left - take : sizeof s->buffer;
+	if (more)
+		parts[used++] = (struct iovec){ s->buffer, more };
+	got = rc_line_receive(s->line, parts, used, !more);
+	if (got < 0)
+		return got;
+	s->left -= (uint32_t)got;
+	if ((size_t)got <= take)
+		return got;
+	s->kept = (uint32_t)((size_t)got - take);
+	s->kept_at = 0;
+	return (ssize_t)take;
+}
+
 static ssize_t take_out(struct rc_stream *s, const struct iovec *into, int count, size_t want, int64_t size)
 {
 	size_t done = 0;
 
-	if (s->left && stale(s, s->left_asked_ms))		/* the program paused in the middle of a reply */
+	if (has_some(s) && stale(s, s->left_asked_ms))		/* the program paused in the middle of a reply */
 		return -EAGAIN;
 	while (done < want) {
-		struct iovec parts[8];
 		ssize_t got;
 
-		if (!s->left) {
+		if (!has_some(s)) {
 			if ((s->ending && !s->count) || (done && s->position == size))
 				break;
 			if (s->count < s->window - s->window / 16 && ask_ahead(s, size) < 0)
@@ -242,12 +291,10 @@ static ssize_t take_out(struct rc_stream *s, const struct iovec *into, int count
 			if (!s->left)
 				break;
 		}
-		got = rc_line_receive(s->line, parts, slice(into, count, done, want - done < s->left ? want - done : s->left,
-							    parts, 8));
+		got = take_some(s, into, count, done, want - done);
 		if (got < 0)
 			return done ? (ssize_t)done : got == -EFAULT ? got : -EAGAIN;
 		done += (size_t)got;
-		s->left -= (uint32_t)got;
 		s->position += got;
 		rc_count(RC_COUNT_READ_AHEAD_USED, (uint64_t)got);
 	}
@@ -280,7 +327,7 @@ ssize_t rc_stream_read(struct rc_sequence *sequence, uint64_t handle, const stru
 		s = sequence->stream;
 	}
 	got = take_out(s, into, count, want, size);
-	if (got == -EAGAIN || (got >= 0 && s->ending && !s->count && !s->left)) {
+	if (got == -EAGAIN || (got >= 0 && s->ending && !s->count && !has_some(s))) {
 		sequence->stream = NULL;
 		rc_line_give_back(s->line, got >= 0);
 		atomic_store(&s->taken, 0);

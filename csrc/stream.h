@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Reading ahead: a file that is read in sequence has several PREADs under way on a connection of its own, in a window that grows
- * to what the way to the server holds.  Their replies wait in the socket, and go from there straight into the program's buffer.
+ * to what the way to the server holds.  Their replies wait in the socket, and go from there straight into the program's buffer,
+ * unless that is small.
  */
 #ifndef RC_STREAM_H
 #define RC_STREAM_H

@@ -766,7 +766,7 @@ int rc_line_receive_all(struct connection *line, void *to, size_t count)
 	return bad;
 }
 
-ssize_t rc_line_receive(struct connection *line, const struct iovec *into, int parts)
+ssize_t rc_line_receive(struct connection *line, const struct iovec *into, int parts, bool all)
 {
 	struct msghdr message = { .msg_iov = (struct iovec *)into, .msg_iovlen = (size_t)parts };
 	uint64_t began_ns = rc_stats_clock();
@@ -775,9 +775,9 @@ ssize_t rc_line_receive(struct connection *line, const struct iovec *into, int p
 
 	for (int i = 0; i < parts; i++)
 		size += into[i].iov_len;
-	before_receiving(line->fd, size);
+	before_receiving(line->fd, all ? size : 1);
 	do
-		got = rc_sys_recvmsg(line->fd, &message, MSG_WAITALL);
+		got = rc_sys_recvmsg(line->fd, &message, all ? MSG_WAITALL : 0);
 	while (got == -EINTR);
 	rc_stats_waited(began_ns);
 	if (got > 0)

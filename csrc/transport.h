@@ -58,8 +58,9 @@ uint32_t rc_line_put(struct connection *line, struct rc_writer *w, uint16_t oper
 int rc_line_header(struct connection *line, struct rc_header *header);
 /* Exactly count bytes of its payload into memory of ours. */
 int rc_line_receive_all(struct connection *line, void *to, size_t count);
-/* At most count bytes into buffers that may be the program's: how many came (> 0), or -errno; EFAULT takes nothing away. */
-ssize_t rc_line_receive(struct connection *line, const struct iovec *into, int parts);
+/* Fills buffers that may be the program's, unless a signal comes; or, not `all`, takes what there is: how many bytes (> 0), or
+ * -errno; EFAULT takes nothing away. */
+ssize_t rc_line_receive(struct connection *line, const struct iovec *into, int parts, bool all);
 /* Its socket, to be polled: readable without a request of ours, it is the server that is gone. */
 int rc_line_socket(const struct connection *line);
 /* usable: every reply has been taken. */
