@@ -125,7 +125,7 @@ void rc_description_release(struct rc_description *d)
 	rc_stream_end(&d->sequence);
 }
 
-static ssize_t fetch(struct rc_description *d, bool held, const struct iovec *into, int count, int64_t offset)
+static ssize_t fetch_into(struct rc_description *d, bool held, const struct iovec *into, int count, int64_t offset)
 {
 	ssize_t got = rc_known_read(&d->known, into, count, offset);
 
@@ -141,28 +141,50 @@ static ssize_t fetch(struct rc_description *d, bool held, const struct iovec *in
 	return got;
 }
 
-/* A regular file: the placeholder's own offset says where, and moves on by what was read. */
+/* As Linux reads a file into a buffer that isn't all there: as much as fits before that. */
+static ssize_t fetch(struct rc_description *d, bool held, const struct iovec *into, int count, int64_t offset)
+{
+	ssize_t got = fetch_into(d, held, into, count, offset);
+	size_t fits = 0;
+	int used = 0;
+
+	if (got != -EFAULT)
+		return got;
+	struct iovec good[count];
+	for (; used < count && (!used || good[used - 1].iov_len == into[used - 1].iov_len); used++) {
+		good[used] = (struct iovec){ into[used].iov_base, rc_writable(into[used].iov_base, into[used].iov_len) };
+		fits += good[used].iov_len;
+	}
+	return fits ? fetch_into(d, held, good, used, offset) : got;
+}
+
+/* A regular file: the placeholder's own offset says where, and moves on by what was read.  Who goes on from his last read needn't
+ * ask where that ended: the move tells whether it was still so. */
 static ssize_t read_positioned(struct rc_description *d, int fd, const struct iovec *into, int count)
 {
-	bool held = lock(d);
+	bool held = lock(d), guess = held && !d->shared && __atomic_load_n(&d->at_known, __ATOMIC_RELAXED);
 	int own = held && d->shared ? lock_offset(fd) : -1;
 	int64_t offset, at;
-	ssize_t got;
+	ssize_t got, move;
 
-	for (;;) {
-		offset = rc_sys_lseek(fd, 0, SEEK_CUR);
+	for (;; guess = false) {
+		offset = guess ? d->at : rc_sys_lseek(fd, 0, SEEK_CUR);
 		got = offset < 0 ? (ssize_t)offset : fetch(d, held, into, count, offset);
-		if (got <= 0)
+		move = got > 0 ? got : 0;
+		if (!move && !guess)
 			break;
-		at = rc_sys_lseek(fd, got, SEEK_CUR);
-		if (at == offset + got || at < 0)
+		at = rc_sys_lseek(fd, move, SEEK_CUR);
+		if (at == offset + move || at < 0)
 			break;
 		/* Moved meanwhile, by a signal handler's read or another thread's lseek: as if we had started after it. */
-		rc_sys_lseek(fd, -got, SEEK_CUR);
+		rc_sys_lseek(fd, -move, SEEK_CUR);
 	}
 	unlock_offset(own);
-	if (held)
+	if (held) {
+		d->at = offset + move;
+		__atomic_store_n(&d->at_known, got >= 0, __ATOMIC_RELAXED);
 		unlock(d);
+	}
 	return got;
 }
 
@@ -223,12 +245,17 @@ int64_t rc_description_lseek(struct rc_description *d, int fd, int64_t offset, i
 		return -EBADF;
 	if (d->kind != RC_KIND_POSITIONED && d->kind != RC_KIND_DIRECTORY)
 		return rc_call_lseek(d->handle, offset, whence);
-	if (whence == SEEK_SET || whence == SEEK_CUR)
+	if (whence == SEEK_SET || whence == SEEK_CUR) {
+		if (whence == SEEK_SET || offset)
+			__atomic_store_n(&d->at_known, false, __ATOMIC_RELAXED);
 		return rc_sys_lseek(fd, offset, whence);
+	}
 	held = lock(d);
 	at = rc_call_lseek(d->handle, offset, whence);
-	if (at >= 0)
+	if (at >= 0) {
+		__atomic_store_n(&d->at_known, false, __ATOMIC_RELAXED);
 		at = rc_sys_lseek(fd, at, SEEK_SET);
+	}
 	if (held)
 		unlock(d);
 	return at;

@@ -32,6 +32,8 @@ struct rc_description {
 	int64_t size;			/* when it was opened; -1: not known */
 	struct rc_known known;		/* what OPEN brought */
 	struct rc_sequence sequence;	/* of reads: for who has `lock` */
+	int64_t at;			/* where its last read ended, which may be long ago */
+	bool at_known;			/* nobody has moved it since, as far as that is known here */
 	bool readable;			/* it has been seen to be open for reading */
 	uint32_t lock;			/* futex word: 0, or the thread id of the reader and whether it is waited for */
 	uint32_t slot;			/* fdtable.c's: whether the slot is in use (a 32-bit machine may lack

@@ -101,6 +101,7 @@ static struct rc_description *make(const struct rc_placeholder *p, bool shared)
 		d->references = 0;
 		d->lock = 0;
 		d->sequence = (struct rc_sequence){ 0 };
+		d->at_known = false;
 		rc_description_found(d);
 		d->ino = p->ino;
 		__atomic_store_n(&d->slot, LIVE, __ATOMIC_SEQ_CST);

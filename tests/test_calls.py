@@ -53,6 +53,15 @@ def test_processes_threads_and_signals(same: Same, build: Build, tier: str) -> N
 
 
 @pytest.mark.parametrize("tier", TIERS)
+def test_small_reads_one_after_the_other(same: Same, build: Build, tier: str) -> None:
+    same(f"{build('small_reads', 'gcc')} {{box}}", tier)
+
+
+def test_small_reads_of_static_programs(same: Same, build: Build) -> None:
+    same(f"{build('small_reads', 'gcc', '-static')} {{box}}", "supervisor")
+
+
+@pytest.mark.parametrize("tier", TIERS)
 def test_pointers_that_lead_nowhere(same: Same, build: Build, tier: str) -> None:
     same(f"{build('pointers', 'gcc')} {{box}}", tier)
 
