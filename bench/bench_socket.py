@@ -73,7 +73,10 @@ def serve(stream: socket.socket, way: Way, file: int, mib: int) -> None:
 
 def one(way: Way, file: int, mib: int) -> tuple[float, float]:
     """Seconds, and CPU seconds of both ends."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.socket()
+    prepare(listener, way)  # before there are connections: these go on pacing with what has begun with bbr
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
     if way.receive_buffer:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, way.receive_buffer)
     client = socket.socket()

@@ -49,7 +49,7 @@ static void tune(int fd)
 	int one = 1;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-	/* Over loopback bbr paces; an ordinary user may not pick cubic everywhere. */
+	/* Over loopback bbr paces, and what has begun with it goes on; an ordinary user may not pick cubic everywhere. */
 	if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5) < 0)
 		setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
 }
@@ -126,6 +126,7 @@ static _Noreturn void serve(const char *path)
 	served = open(path, O_RDONLY | O_CLOEXEC);
 	if (served < 0)
 		die(path);
+	tune(listener);
 	if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) < 0 ||
 	    listen(listener, 64) < 0 || getsockname(listener, (struct sockaddr *)&address, &length) < 0)
 		die("listen");
@@ -152,9 +153,11 @@ static int connect_to(int port)
 	};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
-		die("connect");
+	if (fd < 0)
+		die("socket");
 	tune(fd);
+	if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
+		die("connect");
 	return fd;
 }
 

@@ -169,7 +169,8 @@ static void tune(int fd)
 	set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);
 	set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
 	set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, rc_config.timeout_s * 1000);
-	/* One that paces its packets loses two thirds of the throughput on loopback (bench/README.md). */
+	/* One that paces its packets loses two thirds of the throughput on loopback (bench/README.md), and what has begun with it
+	 * goes on pacing with any other. */
 	for (size_t i = 0; server.loopback && i < 2; i++)
 		if (RC_SYS(SYS_setsockopt, fd, IPPROTO_TCP, TCP_CONGESTION, choices[i], strlen(choices[i]), 0) == 0)
 			break;
@@ -200,6 +201,7 @@ static int dial(struct connection *c)
 	fd = (int)RC_SYS(SYS_socket, server.at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, 0, 0, 0);
 	if (fd < 0)
 		return fd;
+	tune(fd);
 	result = (int)RC_SYS(SYS_connect, fd, &server.at, server.length, 0, 0, 0);
 	if (result == -EINPROGRESS || result == -EINTR)
 		result = finish_connecting(fd);
@@ -210,7 +212,6 @@ static int dial(struct connection *c)
 			fd = high;
 		}
 		rc_sys_fcntl(fd, F_SETFL, O_RDWR);
-		tune(fd);
 		c->fd = fd;
 		c->cookie = 0;
 		RC_SYS(SYS_getsockopt, fd, SOL_SOCKET, SO_COOKIE, &c->cookie, &size, 0);

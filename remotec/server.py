@@ -72,6 +72,8 @@ def open_listener(address: str, no_auth: bool) -> socket.socket:
         listener = socket.socket(family, kind, number)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(at)
+        if ipaddress.ip_address(at[0]).is_loopback:
+            sockets.avoid_pacing(listener)
         listener.listen(4096)
         return listener
     except (OSError, ValueError) as error:

@@ -8,18 +8,23 @@ CONGESTION = (b"cubic", b"reno")
 """On loopback, the first that may be had: one that paces (bbr) loses half of the throughput or more."""
 
 
+def avoid_pacing(stream: socket.socket) -> None:
+    """Of a listener, before listen: a connection that began with one that paces goes on pacing with any other."""
+    for congestion in CONGESTION:
+        try:
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion)
+            return
+        except OSError:
+            pass
+
+
 def tune(stream: socket.socket) -> None:
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 4)):
         stream.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     if ipaddress.ip_address(stream.getpeername()[0]).is_loopback:
-        for congestion in CONGESTION:
-            try:
-                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion)
-                return
-            except OSError:
-                pass
+        avoid_pacing(stream)
 
 
 def described(stream: socket.socket) -> str:

@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 
-from remotec import protocol, server
+from remotec import protocol, server, sockets
 from remotec.client import Client, connect
 from remotec.protocol import HEADER, LIMITS, Operation
 from remotec.server import ServeError, open_listener, peer_uid
@@ -154,6 +154,14 @@ def test_where_it_cannot_listen_it_says_why(address: str, problem: str) -> None:
     with pytest.raises(ServeError, match=problem) as caught:
         open_listener(address, no_auth=False)
     assert address in str(caught.value)
+
+
+def test_connections_begin_without_pacing() -> None:
+    """What began with bbr goes on pacing: the choice is made before there are connections."""
+    with socket.socket() as other, open_listener("127.0.0.1:0", False) as listener:
+        sockets.avoid_pacing(other)
+        choice = other.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16) == choice
 
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
