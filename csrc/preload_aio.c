@@ -28,6 +28,7 @@ enum { MOST = 20, SLICE_MS = 2, SYNC = 1000 };
 struct request {
 	struct request *next;
 	struct aiocb *cb;
+	struct sigevent event;		/* the program's, once that may take the control block back */
 	int64_t offset;
 	int operation;			/* LIO_READ, LIO_WRITE or SYNC */
 	bool ordered;			/* one after the other: the file has a position of its own */
@@ -99,18 +100,6 @@ static void notify(const struct sigevent *event)
 	}
 }
 
-/* Once the error is there the control block is the program's again. */
-static void finish(struct aiocb *cb, ssize_t result)
-{
-	struct sigevent event = cb->aio_sigevent;
-
-	RESULT(cb) = result < 0 ? -1 : result;
-	__atomic_store_n(&ERROR(cb), result < 0 ? (int)-result : 0, __ATOMIC_SEQ_CST);
-	__atomic_add_fetch(&finished, 1, __ATOMIC_SEQ_CST);
-	rc_sys_futex_wake(&finished, INT_MAX);
-	notify(&event);
-}
-
 /* ------------------------------------------------------------------------------------------------- requests */
 
 static ssize_t perform(const struct request *r)
@@ -148,13 +137,30 @@ static void remove_request(struct request *r)
 	*at = r->next;
 }
 
+/* Under the lock.  Once the error is there the control block is the program's again. */
+static void settle(struct request *r, ssize_t result)
+{
+	remove_request(r);
+	r->event = r->cb->aio_sigevent;
+	RESULT(r->cb) = result < 0 ? -1 : result;
+	__atomic_store_n(&ERROR(r->cb), result < 0 ? (int)-result : 0, __ATOMIC_SEQ_CST);
+}
+
+/* Without the lock. */
+static void announce(struct request *r)
+{
+	__atomic_add_fetch(&finished, 1, __ATOMIC_SEQ_CST);
+	rc_sys_futex_wake(&finished, INT_MAX);
+	notify(&r->event);
+	free(r);
+}
+
 static void *work(void *unused)
 {
 	struct request *r;
 
 	pthread_mutex_lock(&lock);
 	for (;;) {
-		struct aiocb *cb;
 		ssize_t result;
 
 		for (r = requests; r && !has_turn(r); r = r->next)
@@ -163,13 +169,11 @@ static void *work(void *unused)
 			break;
 		r->running = true;
 		pthread_mutex_unlock(&lock);
-		cb = r->cb;
 		result = perform(r);
 		pthread_mutex_lock(&lock);
-		remove_request(r);
+		settle(r, result);
 		pthread_mutex_unlock(&lock);
-		free(r);
-		finish(cb, result);
+		announce(r);
 		pthread_mutex_lock(&lock);
 	}
 	workers--;
@@ -191,7 +195,7 @@ static int submit(struct aiocb *cb, int operation, int64_t offset)
 	r = malloc(sizeof *r);
 	if (!r)
 		return -EAGAIN;
-	*r = (struct request){ NULL, cb, offset, operation, d && d->kind != RC_KIND_POSITIONED, false };
+	*r = (struct request){ .cb = cb, .offset = offset, .operation = operation, .ordered = d && d->kind != RC_KIND_POSITIONED };
 	ERROR(cb) = EINPROGRESS;
 	pthread_mutex_lock(&lock);
 	while (*end)
@@ -222,10 +226,22 @@ static bool in_progress(const struct aiocb *cb)
 	return __atomic_load_n(&ERROR(cb), __ATOMIC_SEQ_CST) == EINPROGRESS;
 }
 
+/* Whatever has become of its descriptor. */
+static bool is_ours(const struct aiocb *cb)
+{
+	const struct request *r;
+
+	pthread_mutex_lock(&lock);
+	for (r = requests; r && r->cb != cb; r = r->next)
+		;
+	pthread_mutex_unlock(&lock);
+	return r;
+}
+
 static bool some_are_ours(const struct aiocb *const list[], int count)
 {
 	for (int i = 0; i < count; i++)
-		if (list[i] && in_progress(list[i]) && is_remote(list[i]->aio_fildes))
+		if (list[i] && is_ours(list[i]))
 			return true;
 	return false;
 }
@@ -241,7 +257,7 @@ static int wait_for_one(const struct aiocb *const list[], int count, uint64_t un
 		for (int i = 0; i < count; i++) {
 			if (list[i] && !in_progress(list[i]))
 				return 0;
-			others += list[i] && !is_remote(list[i]->aio_fildes);
+			others += list[i] && !is_ours(list[i]);
 		}
 		if (now && now >= until_ns)
 			return -EAGAIN;
@@ -343,15 +359,14 @@ static int cancel(int fd, struct aiocb *cb)
 		}
 		if (result == AIO_ALLDONE)
 			result = AIO_CANCELED;
-		remove_request(r);
+		settle(r, -ECANCELED);
 		r->next = ended;
 		ended = r;
 	}
 	pthread_mutex_unlock(&lock);
 	for (r = ended; r; r = next) {
 		next = r->next;
-		finish(r->cb, -ECANCELED);
-		free(r);
+		announce(r);
 	}
 	return result;
 }

@@ -93,6 +93,19 @@ static void one(const char *what, int fd, off_t offset, size_t size)
 		ended(what, &cb);
 }
 
+/* Done, or refused: that depends on who was quicker. */
+static void closed_at_once(int fd)
+{
+	int other = dup(fd), bad, waited;
+	struct aiocb cb = block(other, room[0], SIZE, 0);
+	const struct aiocb *list[] = { &cb };
+
+	bad = begun(aio_read(&cb));
+	close(other);
+	waited = aio_suspend(list, 1, NULL);
+	printf("closed: %d %d, in progress %d\n", bad, waited, aio_error(&cb) == EINPROGRESS);
+}
+
 static void notified(int fd)
 {
 	struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO };
@@ -198,6 +211,8 @@ int main(int count, char **arguments)
 	printf("aio_fsync: %d\n", begun(aio_fsync(12345678, &cb)));
 	printf("aio_cancel: %d %d\n", aio_cancel(fd, &cb), aio_cancel(fd, NULL));
 	one("directory", open(".", O_RDONLY), 0, SIZE);
+	for (int i = 0; i < 20; i++)
+		closed_at_once(fd);
 	notified(fd);
 	listed(LIO_WAIT, fd, local, NULL);
 	listed(LIO_NOWAIT, fd, local, NULL);
