@@ -17,8 +17,8 @@
  * takes in.  STREAMS of them share what the pool of connections can spare.  It starts with FIRST requests, or with more for
  * who reads LARGE pieces, and grows by GROWTH with each reply that didn't queue for much longer than a round trip.  What follows
  * a read of less than SMALL is taken out of the socket with it, since for the next of these that call costs more than a copy. */
-enum { CHUNK = RC_LIMIT_MAX_DATA, MOST = RC_LIMIT_MAX_IN_FLIGHT, FIRST = 1, FIRST_LARGE = 8, GROWTH = 12, QUEUE_MS = 4,
-       LARGE = 64 * 1024, SMALL = 16 * 1024, STREAMS = 24, FIRST_RUN = 2, LONGEST_RUN = 64 };
+enum { CHUNK = RC_LIMIT_MAX_DATA, MOST = RC_LIMIT_MAX_IN_FLIGHT, FIRST = 1, FIRST_LARGE = 8, FIRST_LEASED = 64,
+       GROWTH = 12, QUEUE_MS = 4, LARGE = 64 * 1024, SMALL = 16 * 1024, STREAMS = 24, FIRST_RUN = 2, LONGEST_RUN = 64 };
 #define NEVER UINT32_MAX
 
 struct request {
@@ -301,6 +301,12 @@ static ssize_t take_out(struct rc_stream *s, const struct iovec *into, int count
 	return (ssize_t)done;
 }
 
+/* Asked for all at once, what a far server can send before the next requests reach it; not where it may be too old by then. */
+static unsigned first_window(const struct rc_sequence *sequence, size_t want)
+{
+	return want < LARGE ? FIRST : rc_lease_holds(&sequence->lease) ? FIRST_LEASED : FIRST_LARGE;
+}
+
 ssize_t rc_stream_read(struct rc_sequence *sequence, uint64_t handle, const struct iovec *into, int count, int64_t offset,
 		       int64_t size)
 {
@@ -322,7 +328,7 @@ ssize_t rc_stream_read(struct rc_sequence *sequence, uint64_t handle, const stru
 		if (!sequence->wanted)
 			sequence->wanted = FIRST_RUN;
 		if (!in_sequence(sequence, offset, want, size) ||
-		    !start(sequence, handle, offset, want >= LARGE ? FIRST_LARGE : FIRST))
+		    !start(sequence, handle, offset, first_window(sequence, want)))
 			return -EAGAIN;
 		s = sequence->stream;
 	}
