@@ -102,7 +102,7 @@ fast = Extension(
     "remotec._fast",
     ["remotec/_fast.pyx"],
     include_dirs=["csrc"],
-    depends=["csrc/protocol.h", "csrc/served.h", "remotec/_fast.pxd", "remotec/wire.pxd"],
+    depends=["csrc/numbers.h", "csrc/protocol.h", "csrc/served.h", "remotec/_fast.pxd", "remotec/wire.pxd"],
     optional=True,
     extra_compile_args=["-O0", "-g"] if DEBUG else ["-O2"],
     define_macros=[("CYTHON_TRACE_NOGIL", "1")] if DEBUG else [],

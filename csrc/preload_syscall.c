@@ -25,11 +25,12 @@
 
 int pivot_root(const char *path, const char *old);
 int fanotify_mark(int group, unsigned flags, uint64_t mask, int dirfd, const char *path);
-#ifndef __GLIBC__		/* musl declares some of them only since lately */
+/* glibc declares these since 2.34, musl the others only since lately. */
 int close_range(unsigned first, unsigned last, int flags);
+int execveat(int dirfd, const char *path, char *const argv[], char *const envp[], int flags);
+#ifndef __GLIBC__
 int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *st);
 int renameat2(int old_dirfd, const char *old, int to_dirfd, const char *to, unsigned flags);
-int execveat(int dirfd, const char *path, char *const argv[], char *const envp[], int flags);
 ssize_t preadv2(int fd, const struct iovec *parts, int count, off_t offset, int flags);
 #endif
 
@@ -127,21 +128,17 @@ RC_EXPORT long syscall(long number, ...)
 		return after_fork(rc_next_syscall(number));
 #endif
 	case SYS_openat: return openat(INT(0), TEXT(1), INT(2), (mode_t)a[3]);
-#ifdef SYS_openat2
 	case SYS_openat2:
 		result = open_by_how(INT(0), TEXT(1), AT(2), (size_t)a[3], &local);
 		if (!local)
 			return (long)rc_finish(result);
 		break;
-#endif
 	case SYS_read: return read(INT(0), AT(1), (size_t)a[2]);
 	case SYS_write: return write(INT(0), AT(1), (size_t)a[2]);
 	case SYS_readv: return readv(INT(0), AT(1), INT(2));
 	case SYS_writev: return writev(INT(0), AT(1), INT(2));
 	case SYS_close: return close(INT(0));
-#ifdef SYS_close_range
 	case SYS_close_range: return close_range((unsigned)a[0], (unsigned)a[1], INT(2));
-#endif
 	case SYS_dup: return dup(INT(0));
 	case SYS_dup3: return dup3(INT(0), INT(1), INT(2));
 	case SYS_fcntl: return fcntl(INT(0), INT(1), a[2]);
@@ -151,9 +148,7 @@ RC_EXPORT long syscall(long number, ...)
 	case SYS_ioctl: return ioctl(INT(0), (unsigned long)a[1], AT(2));
 	case SYS_statx: return statx(INT(0), TEXT(1), INT(2), (unsigned)a[3], AT(4));
 	case SYS_faccessat: return faccessat(INT(0), TEXT(1), INT(2), 0);
-#ifdef SYS_faccessat2
 	case SYS_faccessat2: return faccessat(INT(0), TEXT(1), INT(2), INT(3));
-#endif
 	case SYS_getxattr: return getxattr(TEXT(0), TEXT(1), AT(2), (size_t)a[3]);
 	case SYS_lgetxattr: return lgetxattr(TEXT(0), TEXT(1), AT(2), (size_t)a[3]);
 	case SYS_fgetxattr: return fgetxattr(INT(0), TEXT(1), AT(2), (size_t)a[3]);
@@ -170,9 +165,7 @@ RC_EXPORT long syscall(long number, ...)
 #endif
 	case SYS_renameat2: return renameat2(INT(0), TEXT(1), INT(2), TEXT(3), (unsigned)a[4]);
 	case SYS_fchmodat: return fchmodat(INT(0), TEXT(1), (mode_t)a[2], 0);
-#ifdef SYS_fchmodat2
 	case SYS_fchmodat2: return fchmodat(INT(0), TEXT(1), (mode_t)a[2], INT(3));
-#endif
 	case SYS_fchmod: return fchmod(INT(0), (mode_t)a[1]);
 	case SYS_fchown: return fchown(INT(0), (uid_t)a[1], (gid_t)a[2]);
 	case SYS_fchownat: return fchownat(INT(0), TEXT(1), (uid_t)a[2], (gid_t)a[3], INT(4));
@@ -203,7 +196,6 @@ RC_EXPORT long syscall(long number, ...)
 #ifdef __GLIBC__
 	case SYS_name_to_handle_at: return name_to_handle_at(INT(0), TEXT(1), AT(2), AT(3), INT(4));
 	case SYS_open_by_handle_at: return open_by_handle_at(INT(0), AT(1), INT(2));
-#ifdef SYS_mount_setattr
 	case SYS_open_tree:
 	case SYS_fspick:
 	case SYS_mount_setattr:
@@ -215,13 +207,10 @@ RC_EXPORT long syscall(long number, ...)
 			return (long)rc_finish(rc_refuse_path("syscall", &t, -ENOSYS));
 		break;
 #endif
-#endif
 	case SYS_io_submit:
 		REFUSE_FD(submitted(AT(2), a[1]), -EINVAL);
-#ifdef SYS_cachestat
 	case SYS_cachestat:
 		REFUSE_FD(INT(0), -EOPNOTSUPP);
-#endif
 	case SYS_chdir: return chdir(TEXT(0));
 	case SYS_fchdir: return fchdir(INT(0));
 	case SYS_getdents64: return getdents64(INT(0), AT(1), (size_t)a[2]);

@@ -2,7 +2,8 @@
 #include "run_pages.h"
 
 #include <errno.h>
-#include <sys/syscall.h>
+
+#include "numbers.h"
 
 #ifdef SYS_fsopen		/* kernel headers of Linux 5.2 */
 #include <fcntl.h>

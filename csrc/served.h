@@ -13,24 +13,15 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "numbers.h"
 #include "protocol.h"
 
 #ifndef RWF_NOWAIT
 #define RWF_NOWAIT 8
-#endif
-#ifndef SYS_openat2
-#define SYS_openat2 437
-#endif
-#ifndef SYS_listxattrat
-#define SYS_listxattrat 465
-#endif
-#ifndef SYS_cachestat
-#define SYS_cachestat 451
 #endif
 
 enum {

@@ -16,9 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+
+#include "numbers.h"
 
 /* Where the page with the system call instruction lives in every process of a supervised tree. */
 #define RC_STUB_ADDRESS 0x524300000000ul		/* where neither programs nor sanitizers put anything */

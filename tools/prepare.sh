@@ -34,6 +34,7 @@ fi
 }
 pip="$venv/bin/python -m pip --disable-pip-version-check -q"
 echo "remotec: installing remotec and its tests' packages into $venv"
-$pip install 'setuptools>=77' 'Cython>=3'
+# Debian 11's and Ubuntu 22.04's pip has no --config-settings.
+$pip install 'pip>=23' 'setuptools>=77' 'Cython>=3'
 # "compat" is a line in a .pth file; else every start of Python in here runs setuptools' finder, for longer than `remotec run`.
 $pip install --no-build-isolation --config-settings editable_mode=compat -e "$here/..[test]"

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Numbers of system calls that libc and the kernel's headers here may be too old to name.  From 424 on they are the same on every
+ * architecture that this runs on (the kernel's include/uapi/asm-generic/unistd.h), counted from where its numbers begin.
+ */
+#ifndef RC_NUMBERS_H
+#define RC_NUMBERS_H
+
+#include <sys/syscall.h>
+
+#ifdef __NR_Linux		/* mips */
+#define RC_FIRST_NUMBER __NR_Linux
+#else
+#define RC_FIRST_NUMBER 0
+#endif
+
+#ifndef SYS_close_range
+#define SYS_close_range (RC_FIRST_NUMBER + 436)
+#endif
+#ifndef SYS_openat2
+#define SYS_openat2 (RC_FIRST_NUMBER + 437)
+#endif
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd (RC_FIRST_NUMBER + 438)
+#endif
+#ifndef SYS_faccessat2
+#define SYS_faccessat2 (RC_FIRST_NUMBER + 439)
+#endif
+#ifndef SYS_mount_setattr
+#define SYS_mount_setattr (RC_FIRST_NUMBER + 442)
+#endif
+#ifndef SYS_cachestat
+#define SYS_cachestat (RC_FIRST_NUMBER + 451)
+#endif
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 (RC_FIRST_NUMBER + 452)
+#endif
+#ifndef SYS_listxattrat
+#define SYS_listxattrat (RC_FIRST_NUMBER + 465)
+#endif
+
+#endif
