@@ -557,8 +557,8 @@ static bool next_entry(struct listing *l, unsigned room[TYPES], struct slot *slo
 			continue;
 		mark_done(l, at);
 		if (find_slot(l->handle, name, now.flags[type]) ||
-		    (type == DIRECTORIES && way_of((struct rc_location){ l->handle, name }, &slot->way) &&
-		     slot_of(&slot->way, now.flags[type])))
+		    (type == DIRECTORIES && (!way_of((struct rc_location){ l->handle, name }, &slot->way) ||
+					     slot_of(&slot->way, now.flags[type]))))
 			continue;
 		room[type]--;
 		slot->type = type;
