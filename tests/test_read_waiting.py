@@ -52,7 +52,7 @@ wait; timeout 5 inotifywait -q {box}/missing; echo $?
 
 FOLLOW = r"""
 echo start > {srv}/log; (sleep 0.4; echo one >> {srv}/log; sleep 0.2; echo two >> {srv}/log) &
-timeout 2 tail -n +1 -f %s {box}/log 2>&1; wait
+timeout 4 tail -n +1 -f %s {box}/log 2>&1; wait
 """.strip()
 
 
