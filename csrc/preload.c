@@ -5,6 +5,9 @@
  */
 #include "preload.h"
 
+#ifdef __GLIBC__
+#include <gnu/libc-version.h>
+#endif
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -57,6 +60,27 @@ static long absent(void)
 	return -1;
 }
 
+#ifdef __GLIBC__
+/* Before 2.36 dlsym(RTLD_NEXT) finds the oldest version of a function that has several (glibc bug 14932): a realpath that
+ * refuses NULL.  This is the one that programs are linked with, where `found` is libc's. */
+static void *newest(void *found, const char *name)
+{
+	static void *libc;
+	void *(*open)(const char *, int);
+	void *now;
+	Dl_info info_found, info_now;
+
+	if (strverscmp(gnu_get_libc_version(), "2.36") >= 0)
+		return found;
+	if (!libc && (*(void **)&open = dlsym(RTLD_NEXT, "dlopen")))
+		libc = open("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+	now = libc ? dlsym(libc, name) : NULL;
+	if (!now || now == found || !dladdr(now, &info_now) || !dladdr(found, &info_found))
+		return found;
+	return info_now.dli_fbase == info_found.dli_fbase ? now : found;
+}
+#endif
+
 /* What glibc keeps only for old programs (__xstat since 2.33) has no default version: it's asked for by each version that an
  * architecture's first symbols have had. */
 void *rc_resolve(const char *name)
@@ -68,6 +92,7 @@ void *rc_resolve(const char *name)
 		"GLIBC_2.27", "GLIBC_2.29",
 	};
 
+	found = found ? newest(found, name) : NULL;
 	for (size_t i = 0; !found && i < sizeof versions / sizeof *versions; i++)
 		found = dlvsym(RTLD_NEXT, name, versions[i]);
 #endif

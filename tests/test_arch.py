@@ -58,7 +58,7 @@ def test_tables_have_each_architectures_own_numbers(name: str) -> None:
 def test_golden_messages_in_a_big_endian_python() -> None:
     architecture = ARCHITECTURES["s390x"]
     try:
-        python = packages.prepare(architecture) / packages.PYTHON_OF["s390x"]
+        python = packages.prepare(architecture) / packages.PYTHON
     except packages.Unavailable as unavailable:
         pytest.skip(str(unavailable))
     if architecture.missing():

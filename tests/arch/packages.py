@@ -15,9 +15,8 @@ from pathlib import Path
 from .architectures import CACHE, Architecture
 
 PROGRAMS = "coreutils findutils grep tar dash bash sed gawk sqlite3".split()
-PYTHON = ["python3", "libpython3.11-dev"]
-EXTRA = {"s390x": PYTHON, "armhf": ["python3"], "i386": ["python3"], "arm64": ["python3-minimal"]}
-PYTHON_OF = dict.fromkeys(EXTRA, "usr/bin/python3.11")  # in its directory
+PYTHON = "usr/bin/python3"  # of those that have one, in their directory
+EXTRA = {"s390x": ["python3", "libpython3-dev"], "armhf": ["python3"], "i386": ["python3"], "arm64": ["python3-minimal"]}
 
 
 class Unavailable(Exception):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 from .architectures import ARCHITECTURES, CACHE, ROOT
-from .packages import PYTHON_OF, prepare
+from .packages import PYTHON, prepare
 
 START_S = 60
 
@@ -36,15 +36,16 @@ def fast_packages(name: str) -> Path:
     """The same with `_fast`, cross-compiled for that architecture's Debian Python."""
     architecture = ARCHITECTURES[name]
     include = architecture.packages / "usr" / "include"
+    version = (architecture.packages / PYTHON).resolve().name[len("python") :]
     target = CACHE / f"python-{name}"
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(pure_packages(), target)
     generated = CACHE / name / "_fast.c"
-    suffix = f"cpython-311-{architecture.triplet}.so"
+    suffix = f"cpython-{version.replace('.', '')}-{architecture.triplet}.so"
     commands = [
         [sys.executable, "-m", "cython", "-3", "remotec/_fast.pyx", "-o", str(generated)],
         [architecture.compiler, *"-O2 -w -fPIC -shared -pthread -Icsrc".split()]
-        + [f"-I{include}/python3.11", "-idirafter", str(include), str(generated)]
+        + [f"-I{include}/python{version}", "-idirafter", str(include), str(generated)]
         + ["-o", str(target / "remotec" / f"_fast.{suffix}")],
     ]
     for command in commands:
@@ -69,7 +70,7 @@ class Server:
             command = [sys.executable]
             environment["PYTHONPATH"] = str(ROOT)
         else:
-            python = prepare(architecture) / PYTHON_OF[name]
+            python = prepare(architecture) / PYTHON
             command = [*architecture.emulator, str(python)]
             environment["PYTHONHOME"] = str(architecture.packages / "usr")
             environment["PYTHONPATH"] = str(fast_packages(name) if "fast" in kind else pure_packages())

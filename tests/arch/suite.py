@@ -129,7 +129,7 @@ def cases(architecture: Architecture) -> "Iterable[Case]":
         if program_path:
             shown = " ".join(argument.replace("{tree}/", "").replace("\n", "\\n") for argument in arguments)
             yield Case(f"{name} {shown}", [str(program_path), *arguments])
-    python = architecture.packages / packages.PYTHON_OF.get(architecture.name, "none")
+    python = architecture.packages / packages.PYTHON
     if python.exists():
         yield Case("python3", [str(python), "-S", "-c", PYTHON_CASE, "{tree}"])
 

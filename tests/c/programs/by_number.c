@@ -18,9 +18,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "older_libc.h"
+
 static void tell(const char *name, long result)
 {
-	printf("%s %ld %s\n", name, result, result < 0 ? strerrorname_np(errno) : "");
+	printf("%s %ld %s\n", name, result, result < 0 ? errno_name(errno) : "");
 }
 
 #define DO(call, ...) tell(#call, syscall(SYS_##call, __VA_ARGS__))

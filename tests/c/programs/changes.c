@@ -21,6 +21,8 @@
 #include <unistd.h>
 #include <utime.h>
 
+#include "older_libc.h"
+
 #define SETFLAGS _IOW('f', 2, long)
 
 static const char *subject = "";
@@ -29,7 +31,7 @@ static void say(const char *call, long result)
 {
 	int error = errno;
 
-	printf("%.40s %s: %s\n", subject, call, result < 0 ? strerrorname_np(error) : "0");
+	printf("%.40s %s: %s\n", subject, call, result < 0 ? errno_name(error) : "0");
 }
 
 #define SAY(...) (errno = 0, say(#__VA_ARGS__, (long)(__VA_ARGS__)))

@@ -19,6 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "older_libc.h"
+
 enum { LIMIT = 10000 };
 
 static char path[2100];
@@ -32,7 +34,7 @@ static void handler(int number)
 
 static void say(const char *what, const char *how, long result)
 {
-	printf("%s, %s: %ld %s, signal %d\n", what, how, result, result < 0 ? strerrorname_np(errno) : "", (int)caught);
+	printf("%s, %s: %ld %s, signal %d\n", what, how, result, result < 0 ? errno_name(errno) : "", (int)caught);
 	fflush(stdout);
 }
 

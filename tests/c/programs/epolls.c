@@ -22,6 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "older_libc.h"
+
 enum { LONG = 9000, SHORT = 60, MOST = 8 };
 
 static const char *box, *server;
@@ -39,7 +41,7 @@ static const char *path_of(const char *where, const char *name)
 
 static const char *failure(long result)
 {
-	return result < 0 ? strerrorname_np(errno) : "";
+	return result < 0 ? errno_name(errno) : "";
 }
 
 static int control(int set, int operation, int fd, uint32_t events, uint64_t data)

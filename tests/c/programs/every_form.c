@@ -15,6 +15,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "older_libc.h"
+
 int __open_2(const char *, int);
 int __open64_2(const char *, int);
 int __openat_2(int, const char *, int);
@@ -43,7 +45,7 @@ static void say(const char *what, long long result)
 
 	printf("%s: %lld", what, result);
 	if (result < 0)
-		printf(" %s", strerrorname_np(error));
+		printf(" %s", errno_name(error));
 	else if (error != 77)
 		printf(" errno touched: %d", error);
 	printf(" [%.*s]\n", result > 0 && result < 20 ? (int)result : 0, buffer);

@@ -20,6 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "older_libc.h"
+
 enum { PAUSE_US = 30000, TIMES = 6 };
 
 static char fifo[2100], closed[2100], lock[2100], far_fifo[2100], far_closed[2100], far_lock[2100];
@@ -158,7 +160,7 @@ static void wait_in(int which, const char *how, int number, int flags, void (*ac
 		kill(child, SIGKILL);
 	while (waitpid(child, &status, 0) < 0)
 		;
-	printf("%s, %s: %ld %s, %s, %d\n", calls[which].name, how, result, result < 0 ? strerrorname_np(error) : "",
+	printf("%s, %s: %ld %s, %s, %d\n", calls[which].name, how, result, result < 0 ? errno_name(error) : "",
 	       caught ? "handled" : "not handled", WEXITSTATUS(status));
 	if (result == 1)		/* it's there to be read */
 		read_it();

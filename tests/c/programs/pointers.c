@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "older_libc.h"
+
 static int known, directory, out;
 static char text_path[512], directory_path[512], missing_path[512], program_path[512], buffer[8192];
 static char *edge;			/* what follows can't be read or written */
@@ -84,7 +86,7 @@ static void make(int which, long number, const long *a, const char *bad)
 		result = syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 
 		printf("%s %s %s: %ld %s\n", calls[which].name, calls[which].arguments, bad, result,
-		       result < 0 ? strerrorname_np(errno) : "");
+		       result < 0 ? errno_name(errno) : "");
 		fflush(stdout);
 		_exit(0);
 	}

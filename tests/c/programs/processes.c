@@ -20,13 +20,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "older_libc.h"
+
 static const char *file, *self;
 static int shared_fd;
 extern char **environ;
 
 static void show(const char *what, long value)
 {
-	printf("%s %ld%s%s\n", what, value, value < 0 ? " " : "", value < 0 ? strerrorname_np(errno) : "");
+	printf("%s %ld%s%s\n", what, value, value < 0 ? " " : "", value < 0 ? errno_name(errno) : "");
 	fflush(stdout);
 }
 

@@ -15,6 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "older_libc.h"
+
 static int fd;
 static char buffer[20000];
 
@@ -24,7 +26,7 @@ static void say(const char *what, long result)
 
 	for (long i = 0; i < result; i++)
 		hash = (hash ^ (uint8_t)buffer[i]) * 1099511628211u;
-	printf("%s %ld %s %016llx at %ld\n", what, result, result < 0 ? strerrorname_np(errno) : "", (unsigned long long)hash,
+	printf("%s %ld %s %016llx at %ld\n", what, result, result < 0 ? errno_name(errno) : "", (unsigned long long)hash,
 	       (long)lseek(fd, 0, SEEK_CUR));
 }
 
