@@ -61,40 +61,42 @@ static long absent(void)
 }
 
 #ifdef __GLIBC__
-/* Before 2.36 dlsym(RTLD_NEXT) finds the oldest version of a function that has several (glibc bug 14932): a realpath that
- * refuses NULL.  This is the one that programs are linked with, where `found` is libc's. */
-static void *newest(void *found, const char *name)
+static void *first_of(const char *const *versions, const char *name)
 {
-	static void *libc;
-	void *(*open)(const char *, int);
-	void *now;
-	Dl_info info_found, info_now;
+	void *found = NULL;
 
-	if (strverscmp(gnu_get_libc_version(), "2.36") >= 0)
-		return found;
-	if (!libc && (*(void **)&open = dlsym(RTLD_NEXT, "dlopen")))
-		libc = open("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
-	now = libc ? dlsym(libc, name) : NULL;
-	if (!now || now == found || !dladdr(now, &info_now) || !dladdr(found, &info_found))
-		return found;
-	return info_now.dli_fbase == info_found.dli_fbase ? now : found;
+	for (size_t i = 0; !found && versions[i]; i++)
+		found = dlvsym(RTLD_NEXT, name, versions[i]);
+	return found;
 }
 #endif
 
-/* What glibc keeps only for old programs (__xstat since 2.33) has no default version: it's asked for by each version that an
- * architecture's first symbols have had. */
 void *rc_resolve(const char *name)
 {
-	void *found = dlsym(RTLD_NEXT, name);
+	void *found = NULL;
 #ifdef __GLIBC__
-	static const char *const versions[] = {
+	/* Before 2.36 dlsym(RTLD_NEXT) finds the oldest version of a function (glibc bug 14932): a realpath that refuses NULL, an
+	 * fopen of streams as they were in 1997.  These are the versions that came after an architecture's first. */
+	static const char *const later[] = {
+#if __SIZEOF_POINTER__ == 4
+		"GLIBC_2.28", "GLIBC_2.27", "GLIBC_2.15", "GLIBC_2.3.3", "GLIBC_2.3", "GLIBC_2.2", "GLIBC_2.1.2", "GLIBC_2.1",
+#else
+		"GLIBC_2.27", "GLIBC_2.15", "GLIBC_2.3.3", "GLIBC_2.3",
+#endif
+		NULL,
+	};
+	/* What is kept only for old programs (__xstat since 2.33) has no default version, but that of those first symbols. */
+	static const char *const first[] = {
 		"GLIBC_2.2.5", "GLIBC_2.0", "GLIBC_2.1", "GLIBC_2.2", "GLIBC_2.3", "GLIBC_2.4", "GLIBC_2.17", "GLIBC_2.18",
-		"GLIBC_2.27", "GLIBC_2.29",
+		"GLIBC_2.27", "GLIBC_2.29", NULL,
 	};
 
-	found = found ? newest(found, name) : NULL;
-	for (size_t i = 0; !found && i < sizeof versions / sizeof *versions; i++)
-		found = dlvsym(RTLD_NEXT, name, versions[i]);
+	if (strverscmp(gnu_get_libc_version(), "2.36") < 0)
+		found = first_of(later, name);
+#endif
+	found = found ? found : dlsym(RTLD_NEXT, name);
+#ifdef __GLIBC__
+	found = found ? found : first_of(first, name);
 #endif
 	return found ? found : (void *)absent;
 }
@@ -143,7 +145,7 @@ bool rc_start(void)
 	rc_raw = RC_HAVE_RAW && RC_SYS(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0, 0) == 2 /* SECCOMP_MODE_FILTER */ && rc_stub_install() == 0;
 	/* By way of that page: the supervisor might take the file's path for a remote one. */
 	rc_stats_start(rc_config.stats, RC_TIER_PRELOAD);
-	rc_process_start(environ);
+	rc_process_start();
 	pthread_atfork(before_fork, NULL, rc_in_child);
 	atomic_store(&rc_state, RC_READY);
 	if (rc_config.problem)

@@ -223,7 +223,7 @@ int rc_refuse_entry(const char *call, const struct rc_target *t, int flags);	/* 
 
 /* -------------------------------------------------------------------------- processes: preload_process.c */
 
-void rc_process_start(char *const *environment);
+void rc_process_start(void);
 /* Has remotec-run do something (control.h): what comes of it, or -errno.  fd: sent with it; -1: none. */
 int rc_ask_runner(const struct rc_control *what, int fd);
 void rc_share_all(bool over_exec);

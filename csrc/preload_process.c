@@ -190,12 +190,11 @@ static void keep(const char *name, const char *value)
 		kept[count] = text;
 }
 
-void rc_process_start(char *const *environment)
+void rc_process_start(void)
 {
 	char session[33];
 	Dl_info info;
 
-	(void)environment;
 	for (int i = 0; i < 16; i++) {
 		session[2 * i] = "0123456789abcdef"[rc_config.session[i] >> 4];
 		session[2 * i + 1] = "0123456789abcdef"[rc_config.session[i] & 15];

@@ -3,21 +3,28 @@
  * What these programs use and glibc 2.31 hasn't got.
  */
 #pragma once
+#include <errno.h>
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #if __GLIBC_PREREQ(2, 32)
 #define errno_name(error) strerrorname_np(error)
 #else
-/* The error's number. */
 static inline const char *errno_name(int error)
 {
-	static _Thread_local char number[16];
-
-	snprintf(number, sizeof number, "%d", error);
-	return number;
+#define NAME(error) [error] = #error,
+	static const char *const names[] = {
+		NAME(EPERM) NAME(ENOENT) NAME(ESRCH) NAME(EINTR) NAME(EIO) NAME(ENXIO) NAME(E2BIG) NAME(ENOEXEC) NAME(EBADF)
+		NAME(ECHILD) NAME(EAGAIN) NAME(ENOMEM) NAME(EACCES) NAME(EFAULT) NAME(ENOTBLK) NAME(EBUSY) NAME(EEXIST) NAME(EXDEV)
+		NAME(ENODEV) NAME(ENOTDIR) NAME(EISDIR) NAME(EINVAL) NAME(ENFILE) NAME(EMFILE) NAME(ENOTTY) NAME(ETXTBSY) NAME(EFBIG)
+		NAME(ENOSPC) NAME(ESPIPE) NAME(EROFS) NAME(EMLINK) NAME(EPIPE) NAME(EDOM) NAME(ERANGE) NAME(EDEADLK)
+		NAME(ENAMETOOLONG) NAME(ENOLCK) NAME(ENOSYS) NAME(ENOTEMPTY) NAME(ELOOP) NAME(ENODATA) NAME(EOVERFLOW) NAME(ENOTSOCK)
+		NAME(EOPNOTSUPP) NAME(ETIMEDOUT) NAME(ECANCELED) NAME(ESTALE) NAME(EPROTO)
+	};
+#undef NAME
+	return error > 0 && error < (int)(sizeof names / sizeof *names) && names[error] ? names[error] : "another error";
 }
 #endif
 
