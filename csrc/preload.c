@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cwd.h"
+#include "numbers.h"
 #include "oldest.h"
 #include "protocol.h"
 #include "translate.h"
@@ -53,11 +54,41 @@ static const struct {
 #undef OWN
 };
 
-/* Stands in for what this libc hasn't got. */
+/* Stands in for what neither this libc nor the kernel has got. */
 static long absent(void)
 {
 	errno = ENOSYS;
 	return -1;
+}
+
+/* What the kernel may have and this libc has not: programs make such calls by number. */
+#define BY_NUMBER(call) \
+	static long call##_by_number(long a, long b, long c, long d, long e, long f) \
+	{ \
+		return rc_pass_syscall()(SYS_##call, a, b, c, d, e, f); \
+	}
+BY_NUMBER(close_range)
+BY_NUMBER(copy_file_range)
+BY_NUMBER(execveat)
+BY_NUMBER(getdents64)
+BY_NUMBER(renameat2)
+BY_NUMBER(statx)
+
+static void *stand_in(const char *name)
+{
+	static const struct {
+		const char *name;
+		long (*call)(long, long, long, long, long, long);
+	} calls[] = {
+#define CALL(call) { #call, call##_by_number }
+		CALL(close_range), CALL(copy_file_range), CALL(execveat), CALL(getdents64), CALL(renameat2), CALL(statx),
+#undef CALL
+	};
+
+	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+		if (!strcmp(name, calls[i].name))
+			return (void *)calls[i].call;
+	return (void *)absent;
 }
 
 #ifdef __GLIBC__
@@ -98,7 +129,7 @@ void *rc_resolve(const char *name)
 #ifdef __GLIBC__
 	found = found ? found : first_of(first, name);
 #endif
-	return found ? found : (void *)absent;
+	return found ? found : stand_in(name);
 }
 
 /* ------------------------------------------------------------------------------------------------ starting */

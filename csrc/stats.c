@@ -76,15 +76,20 @@ static bool cut(char *name, const char *suffix)
 	return there;
 }
 
-/* "open" of __open64_2: the forms of a call are one to whoever reads about it. */
+/* "open" of __open64_2, "lstat" of __lxstat: the forms of a call are one to whoever reads about it. */
 static void plain_name(const char *symbol, char name[RC_STATS_NAME])
 {
+	char *x;
+
 	while (*symbol == '_')
 		symbol++;
 	strncpy(name, symbol, RC_STATS_NAME - 1);
 	name[RC_STATS_NAME - 1] = '\0';
 	while (cut(name, "_chk") || cut(name, "_2") || cut(name, "_time64") || cut(name, "64"))
 		;
+	x = strstr(name, "xstat");
+	if (x)
+		memmove(x, x + 1, strlen(x));
 }
 
 /* The end of a path says more than its start. */

@@ -29,7 +29,7 @@ enum { RC_LET = INT32_MIN, RC_ANSWERED };
 enum { RC_INTERRUPTED = -514 };
 typedef int64_t rc_handler(struct rc_notice *notice, const int64_t *a);
 
-enum rc_test { RC_TEST_LET, RC_TEST_ASK, RC_TEST_MAP, RC_TEST_FCNTL, RC_TEST_NOT };
+enum rc_test { RC_TEST_LET, RC_TEST_ASK, RC_TEST_MAP, RC_TEST_FCNTL, RC_TEST_CLOSE, RC_TEST_DUP, RC_TEST_NOT };
 enum rc_layout { RC_LAYOUT_STAT, RC_LAYOUT_STAT64, RC_LAYOUT_OLD };	/* struct stat, and a narrow machine's others */
 
 enum rc_time_form { RC_TIMEVAL, RC_TIMESPEC, RC_TIMESPEC64 };		/* the last is the same for narrow programs */

@@ -268,6 +268,19 @@ int64_t rc_do_close_range(struct rc_notice *notice, const int64_t *a)
 	return RC_LET;
 }
 
+/* As where it isn't open. */
+int64_t rc_do_keep_cwd(struct rc_notice *notice, const int64_t *a)
+{
+	struct rc_description *d;
+	int own;
+
+	(void)a;
+	if (!rc_cwd_directory(notice, &d, &own))
+		return RC_LET;
+	close(own);
+	return -EBADF;
+}
+
 int64_t rc_do_getcwd(struct rc_notice *notice, const int64_t *a)
 {
 	char path[RC_PATH_MAX];

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
+#include "cwd.h"
 #include "sys.h"
 
 #ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
@@ -81,6 +82,15 @@ static void ask_map(struct program *p)
 	ask(p);
 }
 
+/* The descriptor that stands for a remote working directory (cwd.h) is nobody's to close or put another in place of. */
+static void ask_over(struct program *p, size_t argument)
+{
+	emit(p, BPF_LD | BPF_W | BPF_ABS, (uint32_t)argument, 0, 0);
+	emit(p, BPF_JMP | BPF_JEQ | BPF_K, RC_CWD_FD, 1, 0);
+	RETURN(p, SECCOMP_RET_ALLOW);
+	ask(p);
+}
+
 static enum rc_test test_of(const struct rc_abi *abi, int number)
 {
 	return number >= abi->numbers || !abi->by_number[number] ? RC_TEST_NOT : abi->by_number[number]->test;
@@ -94,6 +104,8 @@ static void leaf(struct program *p, enum rc_test test)
 	case RC_TEST_ASK: ask(p); break;
 	case RC_TEST_MAP: ask_map(p); break;
 	case RC_TEST_FCNTL: ask_fcntl(p); break;
+	case RC_TEST_CLOSE: ask_over(p, offsetof(struct seccomp_data, args[0])); break;
+	case RC_TEST_DUP: ask_over(p, offsetof(struct seccomp_data, args[1])); break;
 	}
 }
 

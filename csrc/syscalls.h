@@ -8,6 +8,7 @@
  *   ASK    the supervisor is asked
  *   MAP    asked, unless the mapping is anonymous
  *   FCNTL  asked for the commands that concern the file rather than the descriptor
+ *   CLOSE, DUP  asked where it's about the descriptor that stands for the working directory
  *   NOT    answered ENOSYS: it would go past us, and programs have another way
  * A call that isn't here at all is answered ENOSYS too: a newer kernel's may take descriptors.
  *
@@ -67,6 +68,9 @@ CALL(getdents, ASK, getdents, 0, 1, 2)
 CALL(getdents64, ASK, getdents64, 0, 1, 2)
 CALL(fchdir, ASK, fchdir, 0)
 CALL(close_range, ASK, close_range, 0, 1)
+CALL(close, CLOSE, keep_cwd, 0)
+CALL(dup2, DUP, keep_cwd, 1)
+CALL(dup3, DUP, keep_cwd, 1)
 CALL(fcntl, FCNTL, fcntl, 0, 1, 2)
 CALL(fcntl64, FCNTL, fcntl, 0, 1, 2)
 CALL(ioctl, ASK, ioctl, 0, 1, 2)
@@ -180,7 +184,7 @@ LET(_sysctl) LET(accept) LET(accept4) LET(add_key) LET(adjtimex) LET(afs_syscall
 LET(arch_prctl) LET(bdflush) LET(bind) LET(bpf) LET(break) LET(brk) LET(capget) LET(capset) LET(clock_adjtime)
 LET(clock_adjtime64) LET(clock_getres) LET(clock_getres_time64) LET(clock_gettime) LET(clock_gettime64)
 LET(clock_nanosleep) LET(clock_nanosleep_time64) LET(clock_settime) LET(clock_settime64) LET(clone) LET(clone3)
-LET(close) LET(connect) LET(create_module) LET(delete_module) LET(dup) LET(dup2) LET(dup3)
+LET(connect) LET(create_module) LET(delete_module) LET(dup)
 LET(epoll_create) LET(epoll_create1) LET(epoll_ctl_old) LET(epoll_wait_old) LET(eventfd) LET(eventfd2) LET(exit) LET(exit_group) LET(fallocate)
 LET(fanotify_init) LET(fork) LET(fsconfig) LET(fsmount) LET(fsopen) LET(ftime)
 LET(ftruncate) LET(ftruncate64) LET(futex) LET(futex_requeue) LET(futex_time64) LET(futex_wait) LET(futex_waitv)

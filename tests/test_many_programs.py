@@ -276,7 +276,7 @@ async def cat():
 print(asyncio.run(cat()), runpy.run_path(b + "/code/pkg/inner.py")["VALUE"], shutil.disk_usage(b).total, os.path.ismount(b + "/odd"), os.path.samefile(b + "/odd/empty", b + "/odd/hard"), pathlib.Path(b + "/odd/to-chain").resolve().name)
 for e in sorted(os.scandir(b + "/odd"), key=lambda e: e.name): print(ascii(e.name), e.is_dir(), e.is_symlink(), e.inode(), e.stat(follow_symlinks=False).st_mode)
 import importlib.util, zipimport
-print([len(d) + len(f) for _, d, f in os.walk(os.fsencode(b) + b"/odd", topdown=False, followlinks=False)], sorted(map(ascii, os.listdir(os.fsencode(b + "/odd")))), len(glob.glob(b + "/wide/*")), len(glob.glob("**/bottom", root_dir=b + "/level0", recursive=True)), sorted(map(ascii, glob.glob(glob.escape(b) + "/odd/[a-z]*"))), sorted(p.name for p in pathlib.Path(b).glob("code/**/*.h")))
+print([len(d) + len(f) for _, d, f in os.walk(os.fsencode(b) + b"/odd", topdown=False, followlinks=False)], sorted(map(ascii, os.listdir(os.fsencode(b + "/odd")))), len(glob.glob(b + "/wide/*")), len(glob.glob(glob.escape(b) + "/level0/**/bottom", recursive=True)), sorted(map(ascii, glob.glob(glob.escape(b) + "/odd/[a-z]*"))), sorted(p.name for p in pathlib.Path(b).glob("code/**/*.h")))
 for access in (mmap.ACCESS_READ, mmap.ACCESS_COPY):
     with open(b + "/data/random", "rb") as f, mmap.mmap(f.fileno(), 100_000, access=access, offset=mmap.ALLOCATIONGRANULARITY) as m: print(hashlib.md5(m).hexdigest(), m.rfind(b"\x00\x02"), m[99_990:])
 with open(b + "/data/sparse", "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as m: print(len(m), m[99_999_990:100_000_010], m[-5:], m[150_000_000:150_000_003], os.lseek(f.fileno(), 1, os.SEEK_DATA), os.lseek(f.fileno(), 0, os.SEEK_HOLE))
@@ -303,7 +303,7 @@ env -C $B/code ls; nice find $B/code -name main.c; timeout 9 wc -l $B/data/words
 }
 
 LOADER = r"""
-ldd $B/data/program $B/data/capable | sed 's/(0x.*//; /libremotec/d'; ldd $B/data/words; echo $?
+ldd $B/data/program $B/data/capable | sed 's/(0x.*//; /libremotec\|libdl\|libpthread/d'; ldd $B/data/words; echo $?
 ld=$(readelf -l $B/data/program | sed -n 's/.*interpreter: \(.*\)]/\1/p'); $ld --verify $B/data/program; echo $?; $ld $B/data/program; $ld --verify $B/data/words; echo $?; $ld $B/missing"""
 
 STATIC = r"""

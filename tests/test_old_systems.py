@@ -79,7 +79,7 @@ def test_root_is_refused_where_it_cannot_be_kept(tmp_path: Path, mode: "list[str
 
 def versions(path: Path) -> "dict[str, tuple[int, ...]]":
     listing = subprocess.run(["objdump", "-T", path], capture_output=True, text=True, check=True).stdout
-    found = re.findall(r"\*UND\*\s+\S+\s+\(GLIBC_([0-9.]+)\)\s+(\w+)", listing)
+    found = re.findall(r"\*UND\*\s+\S+\s+\(?GLIBC_([0-9.]+)\)?\s+(\w+)", listing)
     assert found
     return {name: tuple(map(int, version.split("."))) for version, name in found}
 

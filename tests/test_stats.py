@@ -123,7 +123,7 @@ def test_calls_are_remote_local_or_refused(relay: CountingRelay, box: Path, tier
         " try: os.mkdir('/box/small')\n"
         " except OSError: pass\n"
     )
-    idle = Run(relay, box, tier, f"exec {sys.executable} -S -c ''")
+    idle = Run(relay, box, tier, f"exec {sys.executable} -S -c 'import os'")
     run = Run(relay, box, tier, f'exec {sys.executable} -S -c "{program}"')
     by = "preload" if tier == "both" else tier
     local, remote, refused = (many - few for many, few in zip(run.stats.calls[by], idle.stats.calls[by]))
