@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Numbers of system calls that libc and the kernel's headers here may be too old to name.  From 424 on they are the same on every
+ * What libc and the kernel's headers here may be too old to name.  System calls' numbers from 424 on are the same on every
  * architecture that this runs on (the kernel's include/uapi/asm-generic/unistd.h), counted from where its numbers begin.
  */
 #ifndef RC_NUMBERS_H
 #define RC_NUMBERS_H
 
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #ifdef __NR_Linux		/* mips */
 #define RC_FIRST_NUMBER __NR_Linux
@@ -37,6 +38,11 @@
 #endif
 #ifndef SYS_listxattrat
 #define SYS_listxattrat (RC_FIRST_NUMBER + 465)
+#endif
+
+#ifndef SEEK_DATA
+#define SEEK_DATA 3
+#define SEEK_HOLE 4
 #endif
 
 #endif

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
@@ -39,8 +40,9 @@ def make_files(box: Path) -> None:
 
 def fuzz(build: str, tier: str, programs: int, seed: int) -> Iterator[str]:
     """What each batch of programs says; AssertionError where the supervisor or the innocent program suffered."""
-    with tempfile.TemporaryDirectory(prefix="fuzz-", ignore_cleanup_errors=True) as directory:
-        scratch = Path(directory)
+    with contextlib.ExitStack() as at_end:
+        scratch = Path(tempfile.mkdtemp(prefix="fuzz-"))
+        at_end.callback(shutil.rmtree, scratch, ignore_errors=True)
         box, local, program = scratch / "box", scratch / "local", scratch / "fuzz"
         elsewhere = scratch / "elsewhere"
         local.mkdir()
