@@ -10,7 +10,8 @@ from .architectures import CACHE, ROOT, Architecture
 
 CFLAGS = "-std=gnu11 -O2 -Wall -Wextra -Werror=implicit -fPIC -fvisibility=hidden -D_GNU_SOURCE -pthread".split()
 LDFLAGS = ["-shared", "-Wl,-soname,libremotec.so", "-Wl,-z,now,-z,relro,-z,defs", "-Wl,--as-needed", "-ldl"]
-PROBE_FLAGS = "-std=gnu11 -O1 -w -pthread".split()
+SMALL = ["-U_FILE_OFFSET_BITS", "-U_TIME_BITS"]  # as in setup.py
+PROBE_FLAGS = [*"-std=gnu11 -O1 -w -pthread".split(), *SMALL]
 # A 32-bit program chooses its off_t and time_t; a 64-bit one has no choice.
 VARIANTS = {
     32: {
@@ -50,7 +51,7 @@ def compile_to(target: Path, command: Sequence[str], sources: Sequence[Path], fl
 
 def library(architecture: Architecture) -> Path:
     target = CACHE / architecture.name / "libremotec.so"
-    return compile_to(target, [architecture.compiler, *CFLAGS], library_sources(), LDFLAGS)
+    return compile_to(target, [architecture.compiler, *CFLAGS, *SMALL], library_sources(), LDFLAGS)
 
 
 def probe(architecture: Architecture, variant: str) -> Path:
@@ -67,5 +68,5 @@ def unit(architecture: Architecture, name: str, *core: str) -> Path:
     Its own reading of directories needs 64-bit offsets: qemu hands the host's 64-bit ones to 32-bit programs.
     """
     sources = [ROOT / "tests" / "c" / f"{name}.c", *(ROOT / "csrc" / f"{part}.c" for part in core)]
-    command = [architecture.compiler, "-std=gnu11", "-O1", "-w", "-D_GNU_SOURCE", "-D_FILE_OFFSET_BITS=64"]
+    command = [architecture.compiler, "-std=gnu11", "-O1", "-w", "-D_GNU_SOURCE", *SMALL, "-D_FILE_OFFSET_BITS=64"]
     return compile_to(CACHE / architecture.name / name, command, sources, [])
