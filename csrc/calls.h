@@ -24,6 +24,8 @@
 #define STATX_SIZE 0x200u
 #define STATX_BASIC_STATS 0x7ffu
 #define STATX_BTIME 0x800u
+#endif
+#ifndef STATX_ATTR_IMMUTABLE
 #define STATX_ATTR_IMMUTABLE 0x10
 #endif
 

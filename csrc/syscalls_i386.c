@@ -5,6 +5,9 @@
 #if defined(__x86_64__)
 #include "syscalls_expand.h"
 
+#ifdef __NR_read
+#error A header has the numbers of 64-bit programs: those that 32-bit ones haven't got would be taken for theirs.
+#endif
 #include <asm/unistd_32.h>
 
 const struct rc_syscall rc_calls_i386[] = {

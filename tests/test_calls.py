@@ -30,7 +30,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
             pytest.skip(f"no {compiler}")
         target = scratch / f"{source}-{compiler}{''.join(flags)}"
         if not target.exists():
-            command = [compiler, "-w", "-O1", *flags, "-o", str(target), str(PROGRAMS / f"{source}.c"), "-lpthread", "-lrt"]
+            command = [compiler, "-w", "-O1", *flags, "-o", str(target), str(PROGRAMS / f"{source}.c"), "-lrt", "-lpthread"]
             subprocess.run(command, check=True)
         return target
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The architectures that remotec is tried on, and what each one needs here."""
 
+import platform
 import shutil
 from pathlib import Path
 from typing import NamedTuple, Optional
@@ -42,6 +43,8 @@ class Architecture(NamedTuple):
 
     def missing(self) -> "Optional[str]":
         """Why nothing can be run for it here."""
+        if self.name != "x86_64" and platform.libc_ver() < ("glibc", "2.33"):
+            return "its libc and qemu, of this machine's age, cut times off"
         wanted = [self.compiler, *([f"qemu-{self.qemu}"] if self.qemu else [])]
         return next((f"no {command}" for command in wanted if not shutil.which(command)), None)
 

@@ -11,6 +11,8 @@
  * process or the machine.
  */
 #define _GNU_SOURCE
+#include "programs/older_libc.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -5,8 +5,11 @@
 #pragma once
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #if __GLIBC_PREREQ(2, 32)
@@ -40,5 +43,17 @@ static inline int close_range(unsigned first, unsigned last, int flags)
 static inline void closefrom(int first)
 {
 	close_range((unsigned)first, UINT_MAX, 0);
+}
+#endif
+
+#if !__GLIBC_PREREQ(2, 35)
+#undef SYS_epoll_pwait2
+#define SYS_epoll_pwait2 441
+
+static inline int epoll_pwait2(int epoll, struct epoll_event *events, int most, const struct timespec *timeout, const sigset_t *mask)
+{
+	long long kernels[2] = { timeout ? timeout->tv_sec : 0, timeout ? timeout->tv_nsec : 0 };
+
+	return (int)syscall(SYS_epoll_pwait2, epoll, events, most, timeout ? kernels : NULL, mask, 8);
 }
 #endif
