@@ -387,6 +387,8 @@ int rc_call_readdir(uint64_t handle, int64_t offset, unsigned count, unsigned ma
 	if (result)
 		return result;
 	entries->end = rc_get_u32(&entries->rest) != 0;
+	if (!entries->end && entries->rest.at == entries->rest.end)	/* one would ask for ever */
+		return -EPROTO;
 	return checked(&entries->rest, 0);
 }
 
@@ -395,6 +397,13 @@ int rc_call_take_entries(const void *reply, size_t length, struct rc_entries *en
 	entries->rest = (struct rc_reader){ .at = reply, .end = (const uint8_t *)reply + length };
 	entries->end = rc_get_u32(&entries->rest) != 0;
 	return checked(&entries->rest, 0);
+}
+
+/* As Linux takes one from a file system: anything else is none, and a path it would be. */
+static bool is_name(struct rc_blob name)
+{
+	return name.length && name.length < RC_LIMIT_MAX_PATH && !memchr(name.bytes, '/', name.length) &&
+	       !memchr(name.bytes, '\0', name.length);
 }
 
 bool rc_next_entry(struct rc_entries *entries, struct rc_entry *entry)
@@ -418,6 +427,7 @@ bool rc_next_entry(struct rc_entries *entries, struct rc_entry *entry)
 
 		rc_get_stat(&inner, &entry->stat);
 	}
+	r->failed |= !is_name(name);
 	return !r->failed;
 }
 
@@ -529,6 +539,8 @@ ssize_t rc_call_ioctl(uint64_t handle, unsigned long request, void *value)
 	got = result ? result : take_blob(&r, words, sizeof words);
 	if (got < 0)
 		return got;
+	if (got != rc_ioctl_size(request))		/* the program has room for no more */
+		return -EPROTO;
 	r = (struct rc_reader){ .at = words, .end = words + got };
 	if (got == 8)
 		memcpy(value, &(uint64_t){ rc_get_u64(&r) }, 8);

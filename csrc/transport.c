@@ -407,7 +407,8 @@ static int receive(int fd, void *into, size_t count)
 	return 0;
 }
 
-static int error_of(int fd, const struct rc_header *header)
+/* *whole: the server's answer; else -errno is why it didn't come. */
+static int error_of(int fd, const struct rc_header *header, bool *whole)
 {
 	char name[32];
 	size_t length = header->length < sizeof name ? header->length : sizeof name;
@@ -415,6 +416,7 @@ static int error_of(int fd, const struct rc_header *header)
 
 	if (!bad)
 		bad = receive(fd, NULL, header->length - length);
+	*whole = !bad;
 	return bad ? bad : -rc_errno_from_wire(header->error, name, length);
 }
 
@@ -432,10 +434,8 @@ static int read_greeting(struct connection *c, struct rc_server_info *info, bool
 	header = rc_get_header(&r);
 	if (header.operation != RC_OP_HELLO || header.request_id != HELLO_ID || header.length > RC_LIMIT_MAX_HELLO)
 		return -EPROTO;
-	if (header.error) {
-		*refused = true;
-		return error_of(c->fd, &header);
-	}
+	if (header.error)
+		return error_of(c->fd, &header, refused);
 	bad = receive(c->fd, bytes, header.length);
 	if (bad)
 		return bad;
@@ -600,9 +600,7 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 		if ((uint32_t)got > header.length)
 			return -EPROTO;
 		header.length -= (uint32_t)got;
-		bad = error_of(c->fd, &header);
-		*usable = true;
-		return bad;
+		return error_of(c->fd, &header, usable);
 	}
 	if (!x->data) {
 		if (header.length > x->reply_size)
