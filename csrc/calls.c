@@ -79,7 +79,7 @@ int rc_call_open(struct rc_location at, int flags, unsigned mode, uint64_t resol
 {
 	int64_t wire_resolve = rc_resolve_to_wire(resolve);
 	uint8_t least[RC_OPEN_REPLY_SIZE + 4];
-	struct rc_exchange x = { .operation = RC_OP_OPEN, .interruptible = true,
+	struct rc_exchange x = { .operation = RC_OP_OPEN, .interruptible = !(flags & (O_NONBLOCK | O_DIRECTORY | O_PATH)),
 				 .reply = room_size ? room : least, .reply_size = room_size ? room_size : sizeof least };
 	uint32_t wish = flags & (O_ACCMODE | O_PATH | O_DIRECTORY) ? 0 : rc_lease_wish();
 	struct request q;

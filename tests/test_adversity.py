@@ -10,13 +10,15 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List
+from typing import Callable, Dict, Iterator, List, Optional
 
 import pytest
 
 from oracle import TIERS, Server, command
 from remotec import protocol
 from remotec.client import Client
+from remotec.session import Connection
+from remotec.session import Server as SessionServer
 
 
 def address_of(listener: socket.socket) -> str:
@@ -196,3 +198,85 @@ def test_a_killed_supervisor_ends_the_tree(tree: Path, servers: Dict[str, Server
     assert process.returncode == 125
     assert b"the supervisor was killed" in err
     assert not os.path.exists(f"/proc/{shell}")
+
+
+@pytest.mark.parametrize("act", ["os.open('/box/many', os.O_DIRECTORY)", "os.open('/box/bin', os.O_NONBLOCK)", "open('/box/fifo')"])
+def test_a_server_that_is_silent_from_now_on(tree: Path, tier: str, act: str) -> None:
+    """What the server may take its time for, a fifo, is waited for as long as it answers others."""
+    if "fifo" in act and tier != "supervisor":
+        pytest.skip("a signal's SA_RESTART is the kernel's affair there, which knows no time-out beside it")
+    server = Server("fast")
+    script = f"import os; os.stat('/box/one'); print('asked', flush=True); input(); {act}"
+    process = subprocess.Popen(
+        [*command(server.address, tree, tier, "--timeout", "1"), "python3", "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout and process.stdin
+    assert process.stdout.readline() == b"asked\n"
+    if "fifo" in act:
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        while not opened_by(server, tree / "fifo"):
+            time.sleep(0.1)
+        time.sleep(2.5)
+        assert process.poll() is None
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        err = process.communicate(b"\n", timeout=20)[1]
+    finally:
+        server.process.kill()
+        process.kill()
+    assert process.returncode == 1 and err.splitlines()[-1].startswith(b"TimeoutError: ")
+
+
+def answering(change: Callable[[int, bytes], Optional[bytes]]) -> Callable[[socket.socket], None]:
+    """talk() of a server over the real files whose replies' payloads are changed: change(operation, payload)."""
+
+    def talk(stream: socket.socket) -> None:
+        def send(data: bytes) -> None:
+            header, payload = protocol.HEADER.parse(data[: protocol.HEADER.size]), data[protocol.HEADER.size :]
+            changed = None if header.error else change(header.operation, bytes(payload))
+            if changed is not None:
+                data = protocol.HEADER.build(len(changed), *header[1:]) + changed
+            stream.sendall(data)
+
+        with stream:
+            server = HANDLES.setdefault("server", SessionServer())
+            connection = Connection(server, send, lambda waiting, done: lambda: None)
+            try:
+                while data := stream.recv(65536):
+                    connection.feed(data)
+                    while reply := connection.replies(1):
+                        send(reply)
+            except (OSError, protocol.ProtocolError):
+                pass
+
+    return talk
+
+
+HANDLES: Dict[str, SessionServer] = {}
+EXTENTS = protocol.EXTENTS.reply.build([(2**63 - 4096, 4095)])
+LIES = [
+    (protocol.READDIR.code, protocol.READDIR.reply.build(1, [(1, 1, 8, 0, b"../text", b"")]), "os.listdir('/box/many')"),
+    (protocol.READDIR.code, protocol.READDIR.reply.build(1, [(1, 1, 8, 0, b"", b"")]), "os.listdir('/box/many')"),
+    (protocol.READDIR.code, protocol.READDIR.reply.build(1, [(1, 1, 8, 0, b"a\0b", b"")]), "os.listdir('/box/many')"),
+    (protocol.READDIR.code, protocol.READDIR.reply.build(0, []), "os.listdir('/box/many')"),
+    (protocol.EXTENTS.code, EXTENTS, "mmap.mmap(os.open('/box/bin', 0), 0, prot=mmap.PROT_READ)"),
+    (protocol.IOCTL.code, protocol.IOCTL.reply.build(b"x" * 28), "ioctl(os.open('/box/fifo', os.O_NONBLOCK), FIONREAD, bytearray(4))"),
+]
+
+
+@pytest.mark.parametrize("operation, payload, act", LIES)
+def test_a_server_that_lies(tree: Path, serve: Serve, tier: str, operation: int, payload: bytes, act: str) -> None:
+    """Each is an error of the protocol: no name that is a path, no loop, nothing past the end of a buffer."""
+
+    def lie(answered: int, good: bytes) -> Optional[bytes]:
+        if answered == protocol.OPEN.code and operation == protocol.READDIR.code:  # it would bring the listing
+            return protocol.OPEN.reply.build(*protocol.OPEN.reply.parse(good)[:-1], b"")
+        return payload if answered == operation else None
+
+    script = f"import os, mmap\nfrom fcntl import ioctl\nfrom termios import FIONREAD\n{act}"
+    done = run(serve(answering(lie)), tree, tier, "timeout", "20", "python3", "-c", script)
+    assert done.returncode == 1 and b"Protocol error" in done.stderr.splitlines()[-1], done
