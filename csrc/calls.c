@@ -240,7 +240,7 @@ int64_t rc_call_lseek(uint64_t handle, int64_t offset, int whence)
 	if (result)
 		return result;
 	offset = (int64_t)rc_get_u64(&r);
-	return r.failed ? -EPROTO : offset;
+	return r.failed ? -EPROTO : offset < 0 ? -EOVERFLOW : offset;	/* as it is no errno */
 }
 
 static int ask_stat(uint16_t operation, struct request *q, struct rc_stat *stat)
