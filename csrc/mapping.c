@@ -188,7 +188,7 @@ static int fill_positioned(struct filling *f, int64_t offset, int64_t end)
 	stamp = stamp_of(&stat);
 	size = (int64_t)stat.size;
 	if (before != size)
-		bad = rc_sys_truncate(f->to, size);
+		bad = size > before ? rc_sys_grow(f->to, size) : rc_sys_truncate(f->to, size);
 	if (!bad && used && (before != size || !same_stamp(&identity, stamp)))
 		bad = fetch_again(f, size);
 	if (!bad && used && before < size)

@@ -280,3 +280,11 @@ def test_a_server_that_lies(tree: Path, serve: Serve, tier: str, operation: int,
     script = f"import os, mmap\nfrom fcntl import ioctl\nfrom termios import FIONREAD\n{act}"
     done = run(serve(answering(lie)), tree, tier, "timeout", "20", "python3", "-c", script)
     assert done.returncode == 1 and b"Protocol error" in done.stderr.splitlines()[-1], done
+
+
+def test_a_limit_on_what_may_be_written(tree: Path, servers: Dict[str, Server], tier: str) -> None:
+    """What we keep in memory is a file to the kernel; a program that writes none isn't ended by SIGXFSZ for it."""
+    script = "cat /box/one; /box/true; test $? = 126 -o $? = 0; echo $?"
+    limited = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *command(servers["fast"].address, tree, tier), "sh", "-c", script]
+    done = subprocess.run(limited, capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"x0\n"), done
