@@ -288,3 +288,21 @@ def test_a_limit_on_what_may_be_written(tree: Path, servers: Dict[str, Server], 
     limited = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *command(servers["fast"].address, tree, tier), "sh", "-c", script]
     done = subprocess.run(limited, capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
     assert (done.returncode, done.stdout) == (0, b"x0\n"), done
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_for_remotec_run_is_the_command_s(
+    tree: Path, servers: Dict[str, Server], tier: str, number: signal.Signals
+) -> None:
+    """Of a key both have it from the terminal; what somebody sends to the one that he started, the other is sent."""
+    script = "ulimit -c 0; echo started; while :; do sleep 0.05; done"
+    words = [*command(servers["fast"].address, tree, tier), "sh", "-c", script]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True)
+    assert process.stdout and process.stdout.readline() == b"started\n"
+    process.send_signal(number)
+    try:
+        assert process.wait(10) in (128 + number, -number)
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()
