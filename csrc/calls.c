@@ -240,7 +240,7 @@ int64_t rc_call_lseek(uint64_t handle, int64_t offset, int whence)
 	if (result)
 		return result;
 	offset = (int64_t)rc_get_u64(&r);
-	return r.failed ? -EPROTO : offset < 0 ? -EOVERFLOW : offset;	/* as it is no errno */
+	return r.failed ? -EPROTO : offset < 0 ? -EOVERFLOW : offset;	/* what is below 0 is an errno, or the supervisor's */
 }
 
 static int ask_stat(uint16_t operation, struct request *q, struct rc_stat *stat)
@@ -616,7 +616,10 @@ int rc_call_watch_add(uint64_t handle, struct rc_location at, uint32_t mask)
 	rc_put_u32(&q.w, rc_watch_events_to_wire(mask));
 	add_path(&q, at);
 	result = ask(RC_OP_WATCH_ADD, &q, reply, sizeof reply, &r);
-	return result ? result : checked(&r, (int32_t)rc_get_u32(&r));
+	if (result)
+		return result;
+	result = (int32_t)rc_get_u32(&r);
+	return checked(&r, result < 0 ? -EPROTO : result);
 }
 
 int rc_call_watch_remove(uint64_t handle, int wd)
