@@ -65,7 +65,7 @@ def read_all(path):
     if fd is None:
         return
     for number, size in IOCTLS.values():
-        def ioctl(b):
+        def ioctl(b, number=number):
             libc.ioctl(fd, ctypes.c_ulong(number), b)
 
         guarded(size, ioctl)
@@ -134,7 +134,7 @@ def list_it(path):
             for _ in range(20):
                 ended = []
 
-                def getdents(b):
+                def getdents(b, size=size, ended=ended):
                     got = libc.syscall(217, fd, b, size)
                     ended.append(got <= 0)
                     at = 0
@@ -180,7 +180,7 @@ def watch(path):
 
 def main(root):
     names = tried(os.listdir, root) or []
-    for name in sorted(set([*names, "text", "bin", "sparse", "many", "link", "script"]))[:60]:
+    for name in sorted({*names, "text", "bin", "sparse", "many", "link", "script"})[:60]:
         path = os.path.join(root, name)
         if "fifo" in name:
             continue
