@@ -236,6 +236,7 @@ def test_a_server_that_is_silent_from_now_on(tree: Path, tier: str, act: str) ->
 
 def answering(change: Callable[[int, bytes], Optional[bytes]]) -> Callable[[socket.socket], None]:
     """talk() of a server over the real files whose replies' payloads are changed: change(operation, payload)."""
+    server, one_at_a_time = SessionServer(), threading.Lock()
 
     def talk(stream: socket.socket) -> None:
         def send(data: bytes) -> None:
@@ -246,20 +247,21 @@ def answering(change: Callable[[int, bytes], Optional[bytes]]) -> Callable[[sock
             stream.sendall(data)
 
         with stream:
-            server = HANDLES.setdefault("server", SessionServer())
             connection = Connection(server, send, lambda waiting, done: lambda: None)
             try:
                 while data := stream.recv(65536):
-                    connection.feed(data)
-                    while reply := connection.replies(1):
-                        send(reply)
+                    with one_at_a_time:
+                        connection.feed(data)
+                        while reply := connection.replies(1):
+                            send(reply)
             except (OSError, protocol.ProtocolError):
                 pass
+            with one_at_a_time:
+                connection.closed()
 
     return talk
 
 
-HANDLES: Dict[str, SessionServer] = {}
 NEITHER = -(2**31) + 1  # what the supervisor says to itself
 SEEK = "os.lseek(os.open('/box/bin', 0), 0, os.SEEK_END)"
 WATCH = """c = ctypes.CDLL(None, use_errno=True); c.inotify_add_watch(c.inotify_init1(0), b'/box', 1)
