@@ -387,8 +387,6 @@ int rc_call_readdir(uint64_t handle, int64_t offset, unsigned count, unsigned ma
 	if (result)
 		return result;
 	entries->end = rc_get_u32(&entries->rest) != 0;
-	if (!entries->end && entries->rest.at == entries->rest.end)	/* one would ask for ever */
-		return -EPROTO;
 	return checked(&entries->rest, 0);
 }
 
