@@ -75,6 +75,7 @@ fuzz: $(BUILT) ## FRAMES mutated frames at each decoder: server (both modes), C 
 	$(CC) $(SANITIZED) -o build/fuzz_reply tests/c/fuzz_reply.c $(CORE) -lpthread -ldl
 	build/fuzz_reply $(FRAMES) < tests/vectors/messages.hex
 	PYTHONPATH=. $(RUN)/python tests/fuzz_syscalls.py
+	PYTHONPATH=. $(RUN)/python tests/fuzz_replies.py
 
 asan: $(READY) ## the tests on an ASan and UBSan build, in a copy of the tree
 	tools/asan.sh $(RUN) $(TESTS)

@@ -97,7 +97,7 @@ int rc_cache_create(size_t size)
 {
 	struct head head = new_head();
 	int fd = rc_sys_memfd("remotec-cache", MFD_CLOEXEC);
-	ssize_t bad = fd < 0 ? fd : rc_sys_truncate(fd, (int64_t)size);
+	ssize_t bad = fd < 0 ? fd : rc_sys_grow(fd, (int64_t)size);
 
 	if (bad >= 0)
 		bad = rc_sys_pwrite(fd, &head, sizeof head, 0);

@@ -79,7 +79,7 @@ int rc_call_open(struct rc_location at, int flags, unsigned mode, uint64_t resol
 {
 	int64_t wire_resolve = rc_resolve_to_wire(resolve);
 	uint8_t least[RC_OPEN_REPLY_SIZE + 4];
-	struct rc_exchange x = { .operation = RC_OP_OPEN, .interruptible = true,
+	struct rc_exchange x = { .operation = RC_OP_OPEN, .interruptible = !(flags & (O_NONBLOCK | O_DIRECTORY | O_PATH)),
 				 .reply = room_size ? room : least, .reply_size = room_size ? room_size : sizeof least };
 	uint32_t wish = flags & (O_ACCMODE | O_PATH | O_DIRECTORY) ? 0 : rc_lease_wish();
 	struct request q;
@@ -240,7 +240,7 @@ int64_t rc_call_lseek(uint64_t handle, int64_t offset, int whence)
 	if (result)
 		return result;
 	offset = (int64_t)rc_get_u64(&r);
-	return r.failed ? -EPROTO : offset;
+	return r.failed ? -EPROTO : offset < 0 ? -EOVERFLOW : offset;	/* what is below 0 is an errno, or the supervisor's */
 }
 
 static int ask_stat(uint16_t operation, struct request *q, struct rc_stat *stat)
@@ -397,6 +397,13 @@ int rc_call_take_entries(const void *reply, size_t length, struct rc_entries *en
 	return checked(&entries->rest, 0);
 }
 
+/* As Linux takes one from a file system: anything else is none, and a path it would be. */
+static bool is_name(struct rc_blob name)
+{
+	return name.length && name.length < RC_LIMIT_MAX_PATH && !memchr(name.bytes, '/', name.length) &&
+	       !memchr(name.bytes, '\0', name.length);
+}
+
 bool rc_next_entry(struct rc_entries *entries, struct rc_entry *entry)
 {
 	struct rc_reader *r = &entries->rest;
@@ -418,6 +425,7 @@ bool rc_next_entry(struct rc_entries *entries, struct rc_entry *entry)
 
 		rc_get_stat(&inner, &entry->stat);
 	}
+	r->failed |= !is_name(name);
 	return !r->failed;
 }
 
@@ -529,6 +537,8 @@ ssize_t rc_call_ioctl(uint64_t handle, unsigned long request, void *value)
 	got = result ? result : take_blob(&r, words, sizeof words);
 	if (got < 0)
 		return got;
+	if (got != rc_ioctl_size(request))		/* the program has room for no more */
+		return -EPROTO;
 	r = (struct rc_reader){ .at = words, .end = words + got };
 	if (got == 8)
 		memcpy(value, &(uint64_t){ rc_get_u64(&r) }, 8);
@@ -604,7 +614,10 @@ int rc_call_watch_add(uint64_t handle, struct rc_location at, uint32_t mask)
 	rc_put_u32(&q.w, rc_watch_events_to_wire(mask));
 	add_path(&q, at);
 	result = ask(RC_OP_WATCH_ADD, &q, reply, sizeof reply, &r);
-	return result ? result : checked(&r, (int32_t)rc_get_u32(&r));
+	if (result)
+		return result;
+	result = (int32_t)rc_get_u32(&r);
+	return checked(&r, result < 0 ? -EPROTO : result);
 }
 
 int rc_call_watch_remove(uint64_t handle, int wd)

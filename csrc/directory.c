@@ -128,6 +128,8 @@ static int load(struct rc_directory *directory)
 	} else {
 		bad = rc_call_readdir(directory->handle, directory->next, BATCH, mask, directory->buffer, RC_LIMIT_MAX_REPLY,
 				      &directory->entries);
+		if (!bad && !directory->entries.end && directory->entries.rest.at == directory->entries.rest.end)
+			return -EPROTO;		/* one would ask for ever */
 	}
 	if (bad)
 		return bad;

@@ -119,10 +119,12 @@ static int fetch_extents(struct filling *f, int64_t offset, int64_t end)
 			return count;
 		for (int i = 0; i < count && !bad; i++) {
 			/* Data of the server's that shares a page with data that is here would be taken for it. */
-			int64_t from = extents[i].offset & -PAGE, to = extents[i].offset + extents[i].length;
+			int64_t from = extents[i].offset & -PAGE, to;
 
-			if (extents[i].offset < offset || extents[i].length <= 0 || to > end)
+			if (extents[i].offset < offset || extents[i].length <= 0 || extents[i].offset > end ||
+			    extents[i].length > end - extents[i].offset)
 				return -EPROTO;
+			to = extents[i].offset + extents[i].length;
 			bad = fetch(f, from > offset ? from : offset, to);
 			offset = to;
 		}
@@ -186,7 +188,7 @@ static int fill_positioned(struct filling *f, int64_t offset, int64_t end)
 	stamp = stamp_of(&stat);
 	size = (int64_t)stat.size;
 	if (before != size)
-		bad = rc_sys_truncate(f->to, size);
+		bad = size > before ? rc_sys_grow(f->to, size) : rc_sys_truncate(f->to, size);
 	if (!bad && used && (before != size || !same_stamp(&identity, stamp)))
 		bad = fetch_again(f, size);
 	if (!bad && used && before < size)

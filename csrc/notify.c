@@ -2,6 +2,7 @@
 #include "notify.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -124,7 +125,7 @@ static bool readable(int fd, int timeout_ms)
 static void keep(struct instance *n, struct rc_reader *r)
 {
 	int32_t wd = (int32_t)rc_get_u32(r);
-	struct inotify_event event = { .wd = wd < 0 ? wd : wd + BASE };
+	struct inotify_event event = { .wd = wd < 0 || wd > INT_MAX - BASE ? -1 : wd + BASE };
 	struct rc_blob name;
 
 	event.mask = rc_watch_events_from_wire(rc_get_u32(r));
@@ -316,7 +317,7 @@ int rc_notify_add(uint64_t handle, struct rc_location at, uint32_t mask)
 {
 	int wd = rc_call_watch_add(handle, at, mask);
 
-	return wd < 0 ? wd : wd + BASE;
+	return wd < 0 ? wd : wd > INT_MAX - BASE ? -EPROTO : wd + BASE;
 }
 
 int rc_notify_native(uint64_t handle)

@@ -292,7 +292,7 @@ static bool read_signals(int signals, pid_t child, int *status)
 		if (info.ssi_signo == SIGCHLD)
 			ended = reap(child, status) || ended;
 		else
-			kill(child, (int)info.ssi_signo);
+			rc_command_hand_on(&info, child);
 	}
 	return ended;
 }

@@ -313,7 +313,7 @@ static bool is_stopped(pid_t pid)
 /* Hands signals on, hears of recalls, and waits for news.  False: the supervisor is gone without a last word. */
 static bool attend(int news, int signals, int line, int *status, bool *alone, int *refused)
 {
-	struct pollfd set[3] = { { news, POLLIN, 0 }, { signals, POLLIN, 0 }, { line, POLLIN | POLLRDHUP, 0 } };
+	struct pollfd set[3] = { { news, POLLIN, 0 }, { -1, POLLIN, 0 }, { line, POLLIN | POLLRDHUP, 0 } };
 	struct message message;
 	pid_t command = 0;
 
@@ -324,9 +324,8 @@ static bool attend(int news, int signals, int line, int *status, bool *alone, in
 			return false;
 		if (set[2].revents && !rc_run_lease_attend())
 			set[2].fd = -1;		/* the supervisor says so */
-		while (read(signals, &info, sizeof info) == sizeof info)
-			if (command && info.ssi_signo != SIGCHLD)
-				kill(command, (int)info.ssi_signo);
+		while (command && read(signals, &info, sizeof info) == sizeof info)
+			rc_command_hand_on(&info, command);
 		if (!set[0].revents)
 			continue;
 		if (recv(news, &message, sizeof message, MSG_DONTWAIT) != sizeof message)
@@ -337,6 +336,7 @@ static bool attend(int news, int signals, int line, int *status, bool *alone, in
 			/* fall through */
 		case STARTED:
 			command = message.value;
+			set[1].fd = signals;	/* those that came before wait there */
 			break;
 		case REFUSED:
 			*refused = message.value;

@@ -333,6 +333,15 @@ int rc_sys_truncate(int fd, int64_t size)
 #endif
 }
 
+int rc_sys_grow(int fd, int64_t size)
+{
+	struct { uint64_t now, most; } limit;
+
+	if (RC_SYS(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit, 0, 0) == 0 && (uint64_t)size > limit.now)
+		return -EFBIG;
+	return rc_sys_truncate(fd, size);
+}
+
 int rc_sys_set_mtime(int fd, int64_t sec, uint32_t nsec)
 {
 	enum { OMIT = 0x3ffffffe };	/* UTIME_OMIT */

@@ -94,6 +94,7 @@ void *rc_sys_map(size_t size);
 /* The file's first bytes, shared with all that map them; NULL. */
 void *rc_sys_map_shared(int fd, size_t size);
 int rc_sys_truncate(int fd, int64_t size);
+int rc_sys_grow(int fd, int64_t size);	/* the same; EFBIG where that would be more than the process may write, without SIGXFSZ */
 int rc_sys_set_mtime(int fd, int64_t sec, uint32_t nsec);
 ssize_t rc_sys_pwrite(int fd, const void *data, size_t count, int64_t offset);
 ssize_t rc_sys_pread(int fd, void *data, size_t count, int64_t offset);

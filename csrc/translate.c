@@ -210,6 +210,11 @@ int rc_ioctl_to_wire(unsigned long request)
 	return -ENOTTY;
 }
 
+int rc_ioctl_size(unsigned long request)
+{
+	return (uint32_t)request == (uint32_t)RC_HOST_BLKGETSIZE64 ? 8 : (uint32_t)request == (uint32_t)RC_HOST_FS_IOC_FSGETXATTR ? 28 : 4;
+}
+
 int rc_advice_to_wire(int advice)
 {
 	return value_to_wire(advices, COUNT(advices), (unsigned)advice);

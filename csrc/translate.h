@@ -28,6 +28,7 @@ uint32_t rc_watch_events_to_wire(uint32_t mask);
 uint32_t rc_watch_events_from_wire(uint32_t mask);
 int rc_pathconf_to_wire(int name);
 int rc_ioctl_to_wire(unsigned long request);
+int rc_ioctl_size(unsigned long request);	/* bytes that the kernel would write */
 int rc_advice_to_wire(int advice);
 
 /* Reserved for sockets: no operation carries them yet.  -EINVAL where there is no such name, on the wire or here.  A type is one of

@@ -407,7 +407,8 @@ static int receive(int fd, void *into, size_t count)
 	return 0;
 }
 
-static int error_of(int fd, const struct rc_header *header)
+/* *whole: the server's answer; else -errno is why it didn't come. */
+static int error_of(int fd, const struct rc_header *header, bool *whole)
 {
 	char name[32];
 	size_t length = header->length < sizeof name ? header->length : sizeof name;
@@ -415,6 +416,7 @@ static int error_of(int fd, const struct rc_header *header)
 
 	if (!bad)
 		bad = receive(fd, NULL, header->length - length);
+	*whole = !bad;
 	return bad ? bad : -rc_errno_from_wire(header->error, name, length);
 }
 
@@ -432,10 +434,8 @@ static int read_greeting(struct connection *c, struct rc_server_info *info, bool
 	header = rc_get_header(&r);
 	if (header.operation != RC_OP_HELLO || header.request_id != HELLO_ID || header.length > RC_LIMIT_MAX_HELLO)
 		return -EPROTO;
-	if (header.error) {
-		*refused = true;
-		return error_of(c->fd, &header);
-	}
+	if (header.error)
+		return error_of(c->fd, &header, refused);
 	bad = receive(c->fd, bytes, header.length);
 	if (bad)
 		return bad;
@@ -547,6 +547,17 @@ static ssize_t receive_first(int fd, struct msghdr *message)
 	return got;
 }
 
+/* Whether the server is there for others, while it waits with one reply. */
+static bool answers(void)
+{
+	uint8_t none[RC_PING_REQUEST_SIZE] = { 0 }, reply[4];
+	struct iovec request = { none, sizeof none };
+	struct rc_exchange x = { .operation = RC_OP_PING, .request = &request, .request_count = 1, .reply = reply,
+				 .reply_size = sizeof reply };
+
+	return rc_exchange(&x) == 0;
+}
+
 /* The reply to request_id.  A negative return with *usable set is the server's answer (or EFAULT); the connection lives. */
 static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t request_id, bool *usable)
 {
@@ -556,6 +567,7 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 	struct rc_reader r = { .at = head, .end = head + RC_HEADER_SIZE };
 	struct rc_header header;
 	size_t room = 0;
+	uint64_t patience_ns = (uint64_t)rc_config.timeout_s * 1000000000, heard_ns = rc_sys_monotonic_ns();
 	bool cancelled = false;
 	ssize_t got;
 	int bad;
@@ -570,6 +582,11 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 	for (;;) {
 		got = x->interruptible ? receive_asleep(c->fd, &message) : receive_first(c->fd, &message);
 		if (got == -EAGAIN && x->interruptible && rc_wait_over) {
+			if (patience_ns && rc_sys_monotonic_ns() - heard_ns > patience_ns) {
+				if (cancelled || !answers())
+					return -ETIMEDOUT;
+				heard_ns = rc_sys_monotonic_ns();
+			}
 			if (cancelled || !rc_wait_over())
 				continue;
 		} else if (got != -EINTR) {
@@ -600,9 +617,7 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 		if ((uint32_t)got > header.length)
 			return -EPROTO;
 		header.length -= (uint32_t)got;
-		bad = error_of(c->fd, &header);
-		*usable = true;
-		return bad;
+		return error_of(c->fd, &header, usable);
 	}
 	if (!x->data) {
 		if (header.length > x->reply_size)

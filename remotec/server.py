@@ -135,7 +135,12 @@ def _uid_by_diag(stream: socket.socket) -> Optional[int]:
     kind = struct.unpack_from("=IHHII", reply)[1]
     if kind != 20 or len(reply) < 88:
         raise OSError(errno.ENOENT, "no such socket")
-    return int(struct.unpack_from("=I", reply, 16 + 4 + 48 + 12)[0])
+    return _owner(*struct.unpack_from("=II", reply, 16 + 4 + 48 + 12))
+
+
+def _owner(uid: int, inode: int) -> Optional[int]:
+    """The kernel says user 0 of a socket that is closed already, whosever it was; such a one has no inode."""
+    return uid if inode else None
 
 
 def _uid_by_table(stream: socket.socket) -> Optional[int]:
@@ -149,7 +154,7 @@ def _uid_by_table(stream: socket.socket) -> Optional[int]:
         for row in table:
             columns = row.split()
             if columns[1:3] == wanted:
-                return int(columns[7])
+                return _owner(int(columns[7]), int(columns[9]))
     return None
 
 

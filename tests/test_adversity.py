@@ -10,13 +10,15 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 
 from oracle import TIERS, Server, command
 from remotec import protocol
 from remotec.client import Client
+from remotec.session import Connection
+from remotec.session import Server as SessionServer
 
 
 def address_of(listener: socket.socket) -> str:
@@ -196,3 +198,130 @@ def test_a_killed_supervisor_ends_the_tree(tree: Path, servers: Dict[str, Server
     assert process.returncode == 125
     assert b"the supervisor was killed" in err
     assert not os.path.exists(f"/proc/{shell}")
+
+
+ACTS = ["os.open('/box/many', os.O_DIRECTORY)", "os.open('/box/bin', os.O_NONBLOCK)", "open('/box/fifo')"]
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_a_server_that_is_silent_from_now_on(tree: Path, tier: str, act: str) -> None:
+    """What the server may take its time for, a fifo, is waited for as long as it answers others."""
+    if "fifo" in act and tier != "supervisor":
+        pytest.skip("a signal's SA_RESTART is the kernel's affair there, which knows no time-out beside it")
+    server = Server("fast")
+    script = f"import os; os.stat('/box/one'); print('asked', flush=True); input(); {act}"
+    process = subprocess.Popen(
+        [*command(server.address, tree, tier, "--timeout", "1"), "python3", "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout and process.stdin
+    assert process.stdout.readline() == b"asked\n"
+    if "fifo" in act:
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        while not opened_by(server, tree / "fifo"):
+            time.sleep(0.1)
+        time.sleep(2.5)
+        assert process.poll() is None
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        err = process.communicate(b"\n", timeout=20)[1]
+    finally:
+        server.process.kill()
+        process.kill()
+    assert process.returncode == 1 and err.splitlines()[-1].startswith(b"TimeoutError: ")
+
+
+def answering(change: Callable[[int, bytes], Optional[bytes]]) -> Callable[[socket.socket], None]:
+    """talk() of a server over the real files whose replies' payloads are changed: change(operation, payload)."""
+    server, one_at_a_time = SessionServer(), threading.Lock()
+
+    def talk(stream: socket.socket) -> None:
+        def send(data: bytes) -> None:
+            header, payload = protocol.HEADER.parse(data[: protocol.HEADER.size]), data[protocol.HEADER.size :]
+            changed = None if header.error else change(header.operation, bytes(payload))
+            if changed is not None:
+                data = protocol.HEADER.build(len(changed), *header[1:]) + changed
+            stream.sendall(data)
+
+        with stream:
+            connection = Connection(server, send, lambda waiting, done: lambda: None)
+            try:
+                while data := stream.recv(65536):
+                    with one_at_a_time:
+                        connection.feed(data)
+                        while reply := connection.replies(1):
+                            send(reply)
+            except (OSError, protocol.ProtocolError):
+                pass
+            with one_at_a_time:
+                connection.closed()
+
+    return talk
+
+
+NEITHER = -(2**31) + 1  # what the supervisor says to itself
+SEEK = "os.lseek(os.open('/box/bin', 0), 0, os.SEEK_END)"
+WATCH = """c = ctypes.CDLL(None, use_errno=True); c.inotify_add_watch(c.inotify_init1(0), b'/box', 1)
+sys.exit(os.strerror(ctypes.get_errno()))"""
+LIST = "os.listdir('/box/many')"
+MAP = "mmap.mmap(os.open('/box/bin', 0), 0, prot=mmap.PROT_READ)"
+ASK = "ioctl(os.open('/box/fifo', os.O_NONBLOCK), FIONREAD, bytearray(4))"
+LIES: List[Tuple[protocol.Operation, Tuple[Any, ...], str]] = [
+    (protocol.LSEEK, (NEITHER,), SEEK),
+    (protocol.LSEEK, (-(2**63),), SEEK),
+    (protocol.WATCH_ADD, (NEITHER,), WATCH),
+    (protocol.WATCH_ADD, (2**31 + 1 - 2**20,), WATCH),
+    (protocol.READDIR, (1, [(1, 1, 8, 0, b"../text", b"")]), LIST),
+    (protocol.READDIR, (1, [(1, 1, 8, 0, b"", b"")]), LIST),
+    (protocol.READDIR, (1, [(1, 1, 8, 0, b"a\0b", b"")]), LIST),
+    (protocol.READDIR, (0, []), LIST),
+    (protocol.EXTENTS, ([(2**63 - 4096, 4095)],), MAP),
+    (protocol.IOCTL, (b"x" * 28,), ASK),
+]
+
+
+@pytest.mark.parametrize("operation, fields, act", LIES, ids=[f"{i}-{lie[0].name}" for i, lie in enumerate(LIES)])
+def test_a_server_that_lies(
+    tree: Path, serve: Serve, tier: str, operation: protocol.Operation, fields: Tuple[Any, ...], act: str
+) -> None:
+    """Each is an error of the protocol: no name that is a path, no loop, nothing past the end of a buffer."""
+
+    def lie(answered: int, good: bytes) -> Optional[bytes]:
+        if answered == protocol.OPEN.code and operation is protocol.READDIR:  # it would bring the listing
+            return protocol.OPEN.reply.build(*protocol.OPEN.reply.parse(good)[:-1], b"")
+        return operation.reply.build(*fields) if answered == operation.code else None
+
+    script = f"import ctypes, mmap, os, sys\nfrom fcntl import ioctl\nfrom termios import FIONREAD\n{act}"
+    done = run(serve(answering(lie)), tree, tier, "timeout", "20", "python3", "-c", script)
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and (b"Protocol error" in last or b"Value too large" in last), done
+
+
+def test_a_limit_on_what_may_be_written(tree: Path, servers: Dict[str, Server], tier: str) -> None:
+    """What we keep in memory is a file to the kernel; a program that writes none isn't ended by SIGXFSZ for it."""
+    script = "cat /box/one; /box/true; test $? = 126 -o $? = 0; echo $?"
+    words = [*command(servers["fast"].address, tree, tier), "sh", "-c", script]
+    limited = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *words]
+    done = subprocess.run(limited, capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"x0\n"), done
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_for_remotec_run_is_the_command_s(
+    tree: Path, servers: Dict[str, Server], tier: str, number: signal.Signals
+) -> None:
+    """Of a key both have it from the terminal; what somebody sends to the one that he started, the other is sent."""
+    script = "ulimit -c 0; echo started; while :; do sleep 0.05; done"
+    words = [*command(servers["fast"].address, tree, tier), "sh", "-c", script]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True)
+    assert process.stdout and process.stdout.readline() == b"started\n"
+    process.send_signal(number)
+    try:
+        assert process.wait(10) in (128 + number, -number)
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()

@@ -5,6 +5,7 @@ from typing import Dict
 
 import pytest
 
+import fuzz_replies
 import fuzz_syscalls
 from fuzz_frames import fuzz
 
@@ -20,3 +21,7 @@ def test_random_system_calls(tiers: Dict[str, str], build: str, tier: str) -> No
         pytest.skip(tiers[tier] or fuzz_syscalls.missing(build))
     said = list(fuzz_syscalls.fuzz(build, tier, 25, seed=1))
     assert len(said) == 1 and said[0].startswith("25 programs: ")
+
+
+def test_lies(tier: str) -> None:
+    assert not fuzz_replies.fuzz(5, tier, seed=20)

@@ -272,6 +272,17 @@ def test_the_kernel_names_the_peer_of_a_loopback_connection(
         assert peer_uid(Gone()) is None  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("family, host", [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_who_has_hung_up_already_is_nobody(family: int, host: str) -> None:
+    """Not user 0, as the kernel has it: whoever it was could have said something to root's server before."""
+    client, stream = loopback_pair(family, host)
+    with stream:
+        client.sendall(b"said before")
+        client.close()
+        assert peer_uid(stream) is None
+        assert server._uid_by_table(stream) is None
+
+
 def as_nobody(act: Callable[[], str]) -> str:
     """What `act` says in a process of another user."""
     reader, writer = os.pipe()

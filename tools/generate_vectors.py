@@ -186,7 +186,7 @@ CASES: List[Tuple[str, str, Dict[str, Any], Dict[str, Any]]] = [
             "end": 1,
             "entries": [
                 ENTRY,
-                dict(ENTRY, name=b"", stat=p.Stat.build(STAT)),
+                dict(ENTRY, name=b".", stat=p.Stat.build(STAT)),
                 dict(ENTRY, ino=2**64 - 1, type=4),
             ],
         },
