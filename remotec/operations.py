@@ -412,10 +412,30 @@ def _look(dirfd: int, path: bytes, nofollow: int, resolve: int) -> Optional[Tupl
         os.close(fd)
 
 
+def _target(dirfd: int, path: bytes, resolve: int) -> Optional[bytes]:
+    """Where a symbolic link leads; None: it's none."""
+    flags = O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        if resolve:
+            fd = openat2(dirfd, path, flags, 0, resolve)
+        else:
+            fd = os.open(path, flags, dir_fd=None if dirfd == AT_FDCWD else dirfd)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.readlink(b"", dir_fd=fd)
+    except FileNotFoundError:  # as the kernel says of a descriptor that is none
+        return None
+    finally:
+        os.close(fd)
+
+
 def _refuse_change(dirfd: int, path: bytes, wire: int, resolve: int) -> int:
     """What a read-only mount says to flags that would change something; else the flags less what means nothing."""
     creating, host = wire & protocol.OPEN_FLAGS["O_CREAT"], open_flags(wire)
     if wire & protocol.OPEN_FLAGS["O_TMPFILE"] == protocol.OPEN_FLAGS["O_TMPFILE"]:
+        if not host & 3:
+            raise fail(errno.EINVAL)
         found = _look(dirfd, path, 0, resolve)
         raise fail(errno.ENOENT if not found else errno.EROFS if stat_bits.S_ISDIR(found[7]) else errno.ENOTDIR)
     writing = host & 3 or wire & protocol.OPEN_FLAGS["O_TRUNC"]
@@ -428,6 +448,9 @@ def _refuse_change(dirfd: int, path: bytes, wire: int, resolve: int) -> int:
         raise fail(errno.EISDIR if _look(dirfd, parent, 0, resolve) else errno.ENOENT)
     found = _look(dirfd, path, exclusive or host & os.O_NOFOLLOW, resolve)
     if found is None:
+        target = creating and _target(dirfd, path, resolve)
+        if target:  # what would be made is what the link leads to
+            return _refuse_change(dirfd, os.path.join(head, target), wire, resolve)
         raise fail(errno.EROFS if creating and _look(dirfd, parent, 0, resolve) else errno.ENOENT)
     if exclusive:
         raise fail(errno.EEXIST)

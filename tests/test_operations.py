@@ -23,7 +23,7 @@ from remotec.protocol import AT_FLAGS, HANDLE_KINDS, LIMITS, OPEN_FLAGS, RESOLVE
 from remotec.session import Server, Session
 
 NOFOLLOW, EMPTY_PATH, EACCESS = (AT_FLAGS[n] for n in ("AT_SYMLINK_NOFOLLOW", "AT_EMPTY_PATH", "AT_EACCESS"))
-LINKS = ["link", "linkdir", "dangling", "loop", "absolute", "up"]
+LINKS = ["link", "linkdir", "dangling", "loop", "absolute", "up", "astray", "again", "into"]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (box / "program").chmod(0o755)
     (box / "with space").touch()
     (box / os.fsdecode(b"caf\xe9")).touch()
-    for name, target in zip(LINKS, ["text", "dir", "nowhere", "loop", "/dir/file", "dir/../text"]):
+    for name, target in zip(LINKS, ["text", "dir", "nowhere", "loop", "/dir/file", "dir/../text", "no/where", "astray", "dir/new/"]):
         (box / name).symlink_to(target)
     os.mkfifo(box / "fifo")
     with socket.socket(socket.AF_UNIX) as bound:
@@ -336,6 +336,12 @@ CHANGES: List[Tuple[str, str, str]] = [
     ("missing/new/", "O_CREAT", "ENOENT"),
     ("text/new/", "O_CREAT", "ENOTDIR"),
     ("dir/.", "O_CREAT O_EXCL", "EEXIST"),
+    ("dangling", "O_CREAT", "EROFS"),
+    ("dangling", "O_WRONLY", "ENOENT"),
+    ("astray", "O_CREAT O_WRONLY", "ENOENT"),
+    ("again", "O_CREAT", "ENOENT"),
+    ("into", "O_CREAT", "EISDIR"),
+    ("text", "O_TMPFILE", "EINVAL"),
 ]
 
 
