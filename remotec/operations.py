@@ -295,6 +295,18 @@ class Located:
             return self.path
         return b"/proc/self/fd/%d/%s" % (self.dirfd, self.path)
 
+    def by_name(self, call: Callable[[bytes, bool], Any]) -> Any:
+        """call(name(), whether to follow); once more by a descriptor where only the way through /proc may be too long."""
+        try:
+            return call(self.name(), not (self.flags & AT_SYMLINK_NOFOLLOW and self.path))
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENAMETOOLONG) or not self.path:
+                raise
+        flags = O_PATH | os.O_CLOEXEC | (os.O_NOFOLLOW if self.flags & AT_SYMLINK_NOFOLLOW else 0)
+        self._own = os.open(self.path, flags, dir_fd=None if self.dirfd == AT_FDCWD else self.dirfd)
+        self.dirfd, self.path = self._own, b""
+        return call(self.name(), True)
+
 
 # --------------------------------------------------------------------------------------------------- status
 
@@ -766,14 +778,12 @@ def getxattr(session: Any, request: Any) -> Tuple:
     if not request.name or len(request.name) > protocol.LIMITS["MAX_NAME"] or b"\0" in request.name:
         raise fail(errno.ERANGE)
     with Located(session, request.directory, request.path, request.flags) as at:
-        follow = not (request.flags & AT_SYMLINK_NOFOLLOW and at.path)
-        return _sized(request, os.getxattr(at.name(), request.name, follow_symlinks=follow))
+        return _sized(request, at.by_name(lambda name, follow: os.getxattr(name, request.name, follow_symlinks=follow)))
 
 
 def listxattr(session: Any, request: Any) -> Tuple:
     with Located(session, request.directory, request.path, request.flags) as at:
-        follow = not (request.flags & AT_SYMLINK_NOFOLLOW and at.path)
-        names = os.listxattr(at.name(), follow_symlinks=follow)
+        names = at.by_name(lambda name, follow: os.listxattr(name, follow_symlinks=follow))
     return _sized(request, b"".join(os.fsencode(name) + b"\0" for name in names))
 
 
@@ -829,7 +839,7 @@ def pathconf(session: Any, request: Any) -> Tuple:
     if number is None:
         raise fail(errno.EINVAL)
     with Located(session, request.directory, request.path, request.flags) as at:
-        return (os.pathconf(at.name(), number),)
+        return (at.by_name(lambda name, _: os.pathconf(name, number)),)
 
 
 def getpath(session: Any, request: Any) -> Tuple:

@@ -611,6 +611,17 @@ def test_getxattr(view: View, box: Path, name: str, key: bytes) -> None:
         assert there == (here if isinstance(here, str) else (len(here), here))
 
 
+def test_names_that_only_proc_makes_too_long(view: View, box: Path) -> None:
+    """getxattr, listxattr and pathconf take no directory; links are forty at most, a path 4095 bytes."""
+    directory = view(protocol.OPEN, **view.at("."), flags=OPEN_FLAGS["O_PATH"], **OPENING).handle
+    path = b"./" * 2040 + b"text"
+    asked: Dict[str, Any] = {"directory": directory, "path": path, "flags": 0}
+    assert view(protocol.LISTXATTR, **asked, size=0).size == len(os.listxattr(box / "text"))
+    assert view.outcome(protocol.GETXATTR, **asked, size=0, name=b"user.none") == "ENODATA"
+    assert view(protocol.PATHCONF_PATH, **asked, name=protocol.PATHCONF["_PC_NAME_MAX"]).value == 255
+    assert view.outcome(protocol.LISTXATTR, **{**asked, "path": path + b"x"}, size=0) == "ENOENT"
+
+
 @pytest.mark.usefixtures("coloured")
 def test_the_room_for_an_xattr(view: View) -> None:
     asked = {**view.at("text"), "flags": 0, "name": b"user.colour"}
