@@ -296,7 +296,7 @@ class Located:
         return b"/proc/self/fd/%d/%s" % (self.dirfd, self.path)
 
     def by_name(self, call: Callable[[bytes, bool], Any]) -> Any:
-        """call(name(), whether to follow); once more by a descriptor where only the way through /proc may be too long."""
+        """call(name(), whether to follow); once more by a descriptor where the way through /proc may be too long."""
         try:
             return call(self.name(), not (self.flags & AT_SYMLINK_NOFOLLOW and self.path))
         except OSError as error:

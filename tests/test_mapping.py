@@ -55,7 +55,8 @@ f = os.open(box + "text", 0)
 for size, protection, flags, fd, offset in (
     (9, 1, 1, f, 7), (0, 1, 1, f, 0), (9, 3, 1, f, 0), (9, 1, 0, f, 0), (9, 1, 2, f, -4096),
     (9, 1, 2, 99, 0), (9, 1, 2, os.open(box + "many", 0), 0), (9, 1, 2, os.open(box + "text", os.O_PATH), 0),
-    (0, 1, 2, os.open(box + "many", 0), 0), (0, 3, 1, os.open(box + "fifo", os.O_NONBLOCK), 0), (9, 3, 1, os.open(box, 0), 7),
+    (0, 1, 2, os.open(box + "many", 0), 0), (0, 3, 1, os.open(box + "fifo", os.O_NONBLOCK), 0),
+    (9, 3, 1, os.open(box, 0), 7),
 ):
     print(c.mmap(None, size, protection, flags, fd, offset) == ctypes.c_void_p(-1).value, ctypes.get_errno())
 at = c.mmap(None, 4096, 1, 1, f, 0)

@@ -41,7 +41,8 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (box / "program").chmod(0o755)
     (box / "with space").touch()
     (box / os.fsdecode(b"caf\xe9")).touch()
-    for name, target in zip(LINKS, ["text", "dir", "nowhere", "loop", "/dir/file", "dir/../text", "no/where", "astray", "dir/new/"]):
+    targets = ["text", "dir", "nowhere", "loop", "/dir/file", "dir/../text", "no/where", "astray", "dir/new/"]
+    for name, target in zip(LINKS, targets):
         (box / name).symlink_to(target)
     os.mkfifo(box / "fifo")
     with socket.socket(socket.AF_UNIX) as bound:
