@@ -272,11 +272,12 @@ int rc_mapping_prepare(struct rc_description *d, int fd, size_t length, int prot
 {
 	if (d->kind == RC_KIND_PATH)
 		return -EBADF;
+	/* The kernel says EINVAL or EOVERFLOW, and below EACCES. */
+	if (!length || offset < 0 || offset % PAGE || length > (uint64_t)(INT64_MAX - offset))
+		return 0;
 	if (d->kind != RC_KIND_POSITIONED)
 		return (protection & PROT_WRITE) && (flags & MAP_TYPE) != MAP_PRIVATE ? -EACCES : -ENODEV;
-	/* The kernel says EINVAL, EOVERFLOW or EACCES. */
-	if (!length || offset < 0 || offset % PAGE || length > (uint64_t)(INT64_MAX - offset) ||
-	    ((protection & PROT_WRITE) && (flags & MAP_TYPE) != MAP_PRIVATE))
+	if ((protection & PROT_WRITE) && (flags & MAP_TYPE) != MAP_PRIVATE)
 		return 0;
 	return fill(d, fd, offset, offset + (int64_t)length);
 }

@@ -197,6 +197,7 @@ int64_t rc_redirect(struct rc_notice *notice, int path, int flags, int fd)
 		close(fd);
 		return -EAGAIN;
 	}
+	rc_notice_slow(notice);		/* the call that takes its place is notified too */
 	pthread_mutex_lock(&rc_redirect_waiting);
 	if (ptrace(PTRACE_SEIZE, e.tid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC) < 0) {
 		result = rc_refuse_call(notice, "path of a traced program", -ENOSYS);

@@ -295,6 +295,18 @@ class Located:
             return self.path
         return b"/proc/self/fd/%d/%s" % (self.dirfd, self.path)
 
+    def by_name(self, call: Callable[[bytes, bool], Any]) -> Any:
+        """call(name(), whether to follow); once more by a descriptor where the way through /proc may be too long."""
+        try:
+            return call(self.name(), not (self.flags & AT_SYMLINK_NOFOLLOW and self.path))
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENAMETOOLONG) or not self.path:
+                raise
+        flags = O_PATH | os.O_CLOEXEC | (os.O_NOFOLLOW if self.flags & AT_SYMLINK_NOFOLLOW else 0)
+        self._own = os.open(self.path, flags, dir_fd=None if self.dirfd == AT_FDCWD else self.dirfd)
+        self.dirfd, self.path = self._own, b""
+        return call(self.name(), True)
+
 
 # --------------------------------------------------------------------------------------------------- status
 
@@ -412,10 +424,30 @@ def _look(dirfd: int, path: bytes, nofollow: int, resolve: int) -> Optional[Tupl
         os.close(fd)
 
 
+def _target(dirfd: int, path: bytes, resolve: int) -> Optional[bytes]:
+    """Where a symbolic link leads; None: it's none."""
+    flags = O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        if resolve:
+            fd = openat2(dirfd, path, flags, 0, resolve)
+        else:
+            fd = os.open(path, flags, dir_fd=None if dirfd == AT_FDCWD else dirfd)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.readlink(b"", dir_fd=fd)
+    except FileNotFoundError:  # as the kernel says of a descriptor that is none
+        return None
+    finally:
+        os.close(fd)
+
+
 def _refuse_change(dirfd: int, path: bytes, wire: int, resolve: int) -> int:
     """What a read-only mount says to flags that would change something; else the flags less what means nothing."""
     creating, host = wire & protocol.OPEN_FLAGS["O_CREAT"], open_flags(wire)
     if wire & protocol.OPEN_FLAGS["O_TMPFILE"] == protocol.OPEN_FLAGS["O_TMPFILE"]:
+        if not host & 3:
+            raise fail(errno.EINVAL)
         found = _look(dirfd, path, 0, resolve)
         raise fail(errno.ENOENT if not found else errno.EROFS if stat_bits.S_ISDIR(found[7]) else errno.ENOTDIR)
     writing = host & 3 or wire & protocol.OPEN_FLAGS["O_TRUNC"]
@@ -428,6 +460,9 @@ def _refuse_change(dirfd: int, path: bytes, wire: int, resolve: int) -> int:
         raise fail(errno.EISDIR if _look(dirfd, parent, 0, resolve) else errno.ENOENT)
     found = _look(dirfd, path, exclusive or host & os.O_NOFOLLOW, resolve)
     if found is None:
+        target = creating and _target(dirfd, path, resolve)
+        if target:  # what would be made is what the link leads to
+            return _refuse_change(dirfd, os.path.join(head, target), wire, resolve)
         raise fail(errno.EROFS if creating and _look(dirfd, parent, 0, resolve) else errno.ENOENT)
     if exclusive:
         raise fail(errno.EEXIST)
@@ -743,14 +778,12 @@ def getxattr(session: Any, request: Any) -> Tuple:
     if not request.name or len(request.name) > protocol.LIMITS["MAX_NAME"] or b"\0" in request.name:
         raise fail(errno.ERANGE)
     with Located(session, request.directory, request.path, request.flags) as at:
-        follow = not (request.flags & AT_SYMLINK_NOFOLLOW and at.path)
-        return _sized(request, os.getxattr(at.name(), request.name, follow_symlinks=follow))
+        return _sized(request, at.by_name(lambda name, follow: os.getxattr(name, request.name, follow_symlinks=follow)))
 
 
 def listxattr(session: Any, request: Any) -> Tuple:
     with Located(session, request.directory, request.path, request.flags) as at:
-        follow = not (request.flags & AT_SYMLINK_NOFOLLOW and at.path)
-        names = os.listxattr(at.name(), follow_symlinks=follow)
+        names = at.by_name(lambda name, follow: os.listxattr(name, follow_symlinks=follow))
     return _sized(request, b"".join(os.fsencode(name) + b"\0" for name in names))
 
 
@@ -806,7 +839,7 @@ def pathconf(session: Any, request: Any) -> Tuple:
     if number is None:
         raise fail(errno.EINVAL)
     with Located(session, request.directory, request.path, request.flags) as at:
-        return (os.pathconf(at.name(), number),)
+        return (at.by_name(lambda name, _: os.pathconf(name, number)),)
 
 
 def getpath(session: Any, request: Any) -> Tuple:

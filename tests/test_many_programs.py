@@ -100,12 +100,14 @@ def make_everything(tree: Path) -> None:
         "cd code && find . -type f | cpio -o --quiet > ../data/cpio",
         "mkdir -p data/deb/DEBIAN && printf 'Package: p\\nVersion: 1\\nArchitecture: all\\nMaintainer: m\\nDescription: d\\n'"
         " > data/deb/DEBIAN/control && dpkg-deb -b data/deb data/deb.deb >/dev/null",
-        "cp -r code repository && cd repository && export GIT_AUTHOR_DATE=@9 GIT_COMMITTER_DATE=@9; git init -q . && git add -A"
+        "cp -r code repository && cd repository && export GIT_AUTHOR_DATE='@1000000009 +0000'"
+        " GIT_COMMITTER_DATE='@1000000009 +0000'; git init -q . && git add -A"
         " && git -c user.name=a -c user.email=a@b commit -qm one && echo more >> main.c && git -c user.name=a -c user.email=a@b"
         " commit -qam two && git gc -q && echo dirty >> main.c && touch untracked",
         "perl -e 'use DB_File; tie %h, \"DB_File\", \"data/berkeley\"; $h{$_} = $_ * 2 for 1 .. 500'",
     ):
         subprocess.run(["bash", "-c", extra], cwd=tree, stderr=subprocess.DEVNULL)  # what isn't there, isn't in the tree
+    assert not shutil.which("git") or (tree / "repository/.git/packed-refs").exists()
     for path in sorted(tree.rglob("*"), reverse=True):
         if path.parent.name not in ("times", "repository") and ".git" not in path.parts:
             os.utime(path, ns=(1_500_000_000_000_000_007,) * 2, follow_symlinks=False)

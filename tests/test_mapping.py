@@ -17,12 +17,7 @@ from oracle import TIERS, Server, command, shell
 MIB = 1 << 20
 
 
-def lines(text: str) -> "list[str]":
-    """What is indented goes on the line before, as it stands."""
-    return text.strip("\n").replace("\n    ", "\n").split("\n\n")
-
-
-MAPPINGS = lines("""
+MAPPINGS = """
 import mmap, os
 f = os.open(box + "bin", 0)
 for offset in (0, 4096, 1 << 20, 2998272):
@@ -60,16 +55,19 @@ f = os.open(box + "text", 0)
 for size, protection, flags, fd, offset in (
     (9, 1, 1, f, 7), (0, 1, 1, f, 0), (9, 3, 1, f, 0), (9, 1, 0, f, 0), (9, 1, 2, f, -4096),
     (9, 1, 2, 99, 0), (9, 1, 2, os.open(box + "many", 0), 0), (9, 1, 2, os.open(box + "text", os.O_PATH), 0),
+    (0, 1, 2, os.open(box + "many", 0), 0), (0, 3, 1, os.open(box + "fifo", os.O_NONBLOCK), 0),
+    (9, 3, 1, os.open(box, 0), 7),
 ):
     print(c.mmap(None, size, protection, flags, fd, offset) == ctypes.c_void_p(-1).value, ctypes.get_errno())
 at = c.mmap(None, 4096, 1, 1, f, 0)
 print(c.mprotect(ctypes.c_void_p(at), 4096, 3), ctypes.get_errno(), c.msync(ctypes.c_void_p(at), 4096, 4))
-""")
+""".strip().split("\n\n")
 
 
 @pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("script", MAPPINGS, ids=range(len(MAPPINGS)))
 def test_a_mapping_is_as_of_a_local_file(script: str, tier: str, same: Same) -> None:
+    compile(script, "script", "exec")
     same(f"python3 -c '\nbox = \"{{box}}/\"\n{script}\n' 2>&1", tier)
 
 

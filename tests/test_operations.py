@@ -23,7 +23,7 @@ from remotec.protocol import AT_FLAGS, HANDLE_KINDS, LIMITS, OPEN_FLAGS, RESOLVE
 from remotec.session import Server, Session
 
 NOFOLLOW, EMPTY_PATH, EACCESS = (AT_FLAGS[n] for n in ("AT_SYMLINK_NOFOLLOW", "AT_EMPTY_PATH", "AT_EACCESS"))
-LINKS = ["link", "linkdir", "dangling", "loop", "absolute", "up"]
+LINKS = ["link", "linkdir", "dangling", "loop", "absolute", "up", "astray", "again", "into"]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,8 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (box / "program").chmod(0o755)
     (box / "with space").touch()
     (box / os.fsdecode(b"caf\xe9")).touch()
-    for name, target in zip(LINKS, ["text", "dir", "nowhere", "loop", "/dir/file", "dir/../text"]):
+    targets = ["text", "dir", "nowhere", "loop", "/dir/file", "dir/../text", "no/where", "astray", "dir/new/"]
+    for name, target in zip(LINKS, targets):
         (box / name).symlink_to(target)
     os.mkfifo(box / "fifo")
     with socket.socket(socket.AF_UNIX) as bound:
@@ -336,6 +337,12 @@ CHANGES: List[Tuple[str, str, str]] = [
     ("missing/new/", "O_CREAT", "ENOENT"),
     ("text/new/", "O_CREAT", "ENOTDIR"),
     ("dir/.", "O_CREAT O_EXCL", "EEXIST"),
+    ("dangling", "O_CREAT", "EROFS"),
+    ("dangling", "O_WRONLY", "ENOENT"),
+    ("astray", "O_CREAT O_WRONLY", "ENOENT"),
+    ("again", "O_CREAT", "ENOENT"),
+    ("into", "O_CREAT", "EISDIR"),
+    ("text", "O_TMPFILE", "EINVAL"),
 ]
 
 
@@ -603,6 +610,17 @@ def test_getxattr(view: View, box: Path, name: str, key: bytes) -> None:
         here = outcome(os.getxattr, box / name, key, follow_symlinks=not flags)
         there = view.outcome(protocol.GETXATTR, **view.at(name), flags=flags, name=key, size=65536)
         assert there == (here if isinstance(here, str) else (len(here), here))
+
+
+def test_names_that_only_proc_makes_too_long(view: View, box: Path) -> None:
+    """getxattr, listxattr and pathconf take no directory; links are forty at most, a path 4095 bytes."""
+    directory = view(protocol.OPEN, **view.at("."), flags=OPEN_FLAGS["O_PATH"], **OPENING).handle
+    path = b"./" * 2040 + b"text"
+    asked: Dict[str, Any] = {"directory": directory, "path": path, "flags": 0}
+    assert view(protocol.LISTXATTR, **asked, size=0).size == len(os.listxattr(box / "text"))
+    assert view.outcome(protocol.GETXATTR, **asked, size=0, name=b"user.none") == "ENODATA"
+    assert view(protocol.PATHCONF_PATH, **asked, name=protocol.PATHCONF["_PC_NAME_MAX"]).value == 255
+    assert view.outcome(protocol.LISTXATTR, **{**asked, "path": path + b"x"}, size=0) == "ENOENT"
 
 
 @pytest.mark.usefixtures("coloured")

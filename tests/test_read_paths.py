@@ -136,3 +136,10 @@ os.wait()
 def test_poll_of_a_fifo_is_the_servers_beside_local_descriptors(same: Same, tier: str, mode: str) -> None:
     script = POLLING.replace('"', "'")
     same(f'python3 -c "{script}"', tier, mode)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_leaving_a_remote_directory_by_its_parent_again_and_again(same: Same, tier: str) -> None:
+    """The supervisor has the program's call start anew, which it is notified of as well."""
+    leave = "import os; print([(os.chdir('/usr'), os.chdir('{box}'), os.chdir('..')) for _ in range(100)])"
+    same(f'python3 -c "{leave}"', tier)
