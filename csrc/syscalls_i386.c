@@ -6,7 +6,7 @@
 #include "syscalls_expand.h"
 
 #ifdef __NR_read
-#error A header has the numbers of 64-bit programs: those that 32-bit ones haven't got would be taken for theirs.
+#error A header has the numbers of 64-bit programs: those that 32-bit ones have not would be taken for theirs.
 #endif
 #include <asm/unistd_32.h>
 
