@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "oldest.h"
+
 #include "config.h"
 
 #include <errno.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "oldest.h"
+
 #include "mapping.h"
 
 #include <errno.h>

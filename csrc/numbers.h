@@ -30,6 +30,9 @@
 #ifndef SYS_mount_setattr
 #define SYS_mount_setattr (RC_FIRST_NUMBER + 442)
 #endif
+#ifndef SYS_landlock_restrict_self
+#define SYS_landlock_restrict_self (RC_FIRST_NUMBER + 446)
+#endif
 #ifndef SYS_cachestat
 #define SYS_cachestat (RC_FIRST_NUMBER + 451)
 #endif

@@ -4,6 +4,8 @@
  * file systems.  Where such a file is remote it's the server's; a change of it is refused.  Under a supervisor libc
  * reads the server's file by itself.
  */
+#include "oldest.h"
+
 #include "preload.h"
 
 bool rc_is_remote(const char *path)

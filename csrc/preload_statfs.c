@@ -32,9 +32,11 @@ PUT_STATFS(rc_put_struct_statfs, struct statfs)
 /* The kernel's flag that says that there are flags is libc's own affair. */
 enum { FLAGS_VALID = 0x20 };
 
+/* f_type follows f_namemax since glibc 2.39 and musl 1.2.4; before that it's one of the spare words. */
 #define PUT_STATVFS(function, form) \
 	int function(const struct rc_statfs *from, void *to) \
 	{ \
+		uint32_t type = (uint32_t)from->type; \
 		form st; \
 		memset(&st, 0, sizeof st); \
 		st.f_bsize = (unsigned long)from->bsize; \
@@ -43,6 +45,7 @@ enum { FLAGS_VALID = 0x20 };
 		st.f_fsid = (unsigned long)from->fsid; \
 		st.f_flag = (unsigned long)from->mount_flags & ~(unsigned long)FLAGS_VALID; \
 		st.f_namemax = (unsigned long)from->namelen; \
+		memcpy((char *)&st + offsetof(form, f_namemax) + sizeof st.f_namemax, &type, sizeof type); \
 		return COUNTS(from) ? rc_copy_out(to, &st, sizeof st) : -EOVERFLOW; \
 	}
 PUT_STATVFS(rc_put_struct_statvfs, struct statvfs)

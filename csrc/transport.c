@@ -547,8 +547,7 @@ static ssize_t receive_first(int fd, struct msghdr *message)
 	return got;
 }
 
-/* Whether the server is there for others, while it waits with one reply. */
-static bool answers(void)
+bool rc_transport_answers(void)
 {
 	uint8_t none[RC_PING_REQUEST_SIZE] = { 0 }, reply[4];
 	struct iovec request = { none, sizeof none };
@@ -583,7 +582,7 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 		got = x->interruptible ? receive_asleep(c->fd, &message) : receive_first(c->fd, &message);
 		if (got == -EAGAIN && x->interruptible && rc_wait_over) {
 			if (patience_ns && rc_sys_monotonic_ns() - heard_ns > patience_ns) {
-				if (cancelled || !answers())
+				if (cancelled || !rc_transport_answers())
 					return -ETIMEDOUT;
 				heard_ns = rc_sys_monotonic_ns();
 			}

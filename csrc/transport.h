@@ -69,6 +69,8 @@ void rc_line_give_back(struct connection *line, bool usable);
 /* Finds the server's address from rc_config.server; call it once, before anything else.  0 or -errno, and then every call
  * returns that. */
 int rc_transport_prepare(void);
+/* Whether the server is there, with one reply or none under way; there is a connection then. */
+bool rc_transport_answers(void);
 
 /* Where a thread of ours waits in a program's stead: asked every RC_WAIT_CHECK_MS of an interruptible exchange whether that
  * program has been interrupted, and the exchange is to end with EINTR.  NULL: signals come to the waiting thread itself. */

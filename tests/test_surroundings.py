@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Dict, List
 
 import pytest
 
+from conftest import Same
 from oracle import TIERS, Server, command, difference, shell
 
 # Set before remotec starts, so that it has to hand them on.
@@ -65,6 +67,23 @@ def test_a_command_finds_what_it_would_find(
     plain, remote = (each._replace(stdout=hide.sub(b"", each.stdout)) for each in (plain, remote))
     assert plain.status == 0
     assert remote == plain, difference(plain, remote)
+
+
+SANDBOX = """
+import ctypes, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+CREATE_RULESET, RESTRICT_SELF, NO_NEW_PRIVS, CONNECT_TCP = 444, 446, 38, 2
+ruleset = libc.syscall(CREATE_RULESET, ctypes.create_string_buffer(struct.pack("=QQ", 0, CONNECT_TCP)), 16, 0)
+if ruleset >= 0:
+    assert libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0) == 0 == libc.syscall(RESTRICT_SELF, ruleset, 0)
+print(open(sys.argv[1]).read())
+"""
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_program_that_forbids_itself_to_connect(same: Same, tier: str) -> None:
+    """By Landlock, as xz does: before it opens its first file."""
+    same(f"python3 -c {shlex.quote(SANDBOX)} {{box}}/one", tier)
 
 
 @pytest.mark.parametrize("outer", TIERS)
