@@ -94,7 +94,7 @@ extern bool rc_raw;
 
 /* ---------------------------------------------------------------------------------------------- starting */
 
-enum { RC_COLD, RC_STARTING, RC_READY };
+enum { RC_COLD, RC_STARTING, RC_READY, RC_OFF };	/* off: for good, every call passes */
 extern _Atomic int rc_state;
 
 /* False while we start ourselves: what is called then (by the resolver, by an allocator) is local. */

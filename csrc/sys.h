@@ -22,7 +22,7 @@
 #include "numbers.h"
 
 /* Where the page with the system call instruction lives in every process of a supervised tree. */
-#define RC_STUB_ADDRESS 0x524300000000ul		/* where neither programs nor sanitizers put anything */
+#define RC_STUB_ADDRESS 0x567000000000ul		/* above where programs are loaded, and nothing of the sanitizers' */
 #define RC_STUB_SIZE 4096ul
 
 /* Maps the page and sends every later rc_syscall through it.  0, or -errno (the address is taken). */

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import shutil
 import socket
 import stat
@@ -41,6 +43,14 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 @pytest.mark.parametrize("name", ["text", "empty", "many", "missing", "loop"])
 def test_every_form_of_every_call(same: Same, build: Build, name: str, tier: str) -> None:
     same(f"{build('every_form', 'gcc')} {{box}}/{name}", tier)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="its system calls by number")
+def test_streams_where_the_librarys_page_is_taken(same: Same, build: Build) -> None:
+    """It leaves all to the supervisor, which would be asked for what it does itself."""
+    page = re.search(r"RC_STUB_ADDRESS (0x[0-9a-f]+)", (PROGRAMS.parents[2] / "csrc" / "sys.h").read_text())
+    assert page
+    same(f"{build('stdio', 'gcc', f'-DPAGE_IS_TAKEN={page[1]}')} {{box}}", "both")
 
 
 def test_every_form_with_a_pure_server(same: Same, build: Build) -> None:

@@ -10,10 +10,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <wchar.h>
+
+#ifdef PAGE_IS_TAKEN		/* the library's own (csrc/sys.h), before that starts */
+static void take_page(void)
+{
+	register long flags __asm__("r10") = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, fd __asm__("r8") = -1, at __asm__("r9") = 0;
+	long result;
+
+	__asm__ volatile("syscall" : "=a"(result)
+			 : "a"(SYS_mmap), "D"(PAGE_IS_TAKEN), "S"(4096), "d"(PROT_READ), "r"(flags), "r"(fd), "r"(at)
+			 : "rcx", "r11", "memory");
+}
+__attribute__((section(".preinit_array"), used)) static void (*before)(void) = take_page;
+#endif
 
 static char path[4096];
 
