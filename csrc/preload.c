@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "cwd.h"
-#include "oldest.h"
 #include "protocol.h"
 #include "translate.h"
 #include "transport.h"
@@ -33,10 +32,7 @@
 #undef OWN
 
 #define SLOT(name) { #name, (void **)(void *)&rc_next_##name },
-static const struct {
-	const char *name;
-	void **next;
-} wrapped[] = {
+static const struct rc_wanted wrapped[] = {
 #define FD(type, name, params, args, fd, remote) SLOT(name)
 #define PATH(type, name, params, args, dirfd, path, flags, remote) SLOT(name)
 #define RAW_PATH(type, name, params, args, dirfd, path, flags, raw, remote) SLOT(name)
@@ -49,30 +45,6 @@ static const struct {
 #undef RAW_FD
 #undef OWN
 };
-
-/* Stands in for what this libc hasn't got. */
-static long absent(void)
-{
-	errno = ENOSYS;
-	return -1;
-}
-
-/* What glibc keeps only for old programs (__xstat since 2.33) has no default version: it's asked for by each version that an
- * architecture's first symbols have had. */
-void *rc_resolve(const char *name)
-{
-	void *found = dlsym(RTLD_NEXT, name);
-#ifdef __GLIBC__
-	static const char *const versions[] = {
-		"GLIBC_2.2.5", "GLIBC_2.0", "GLIBC_2.1", "GLIBC_2.2", "GLIBC_2.3", "GLIBC_2.4", "GLIBC_2.17", "GLIBC_2.18",
-		"GLIBC_2.27", "GLIBC_2.29",
-	};
-
-	for (size_t i = 0; !found && i < sizeof versions / sizeof *versions; i++)
-		found = dlvsym(RTLD_NEXT, name, versions[i]);
-#endif
-	return found ? found : (void *)absent;
-}
 
 /* ------------------------------------------------------------------------------------------------ starting */
 
@@ -106,10 +78,8 @@ bool rc_start(void)
 		return false;
 	if (!atomic_compare_exchange_strong(&rc_state, &cold, RC_STARTING))
 		return cold == RC_READY;
-	for (size_t i = 0; i < sizeof wrapped / sizeof *wrapped; i++)
-		if (!*wrapped[i].next)
-			*wrapped[i].next = rc_resolve(wrapped[i].name);
-	alone = dlsym(RTLD_DEFAULT, "__libc_single_threaded");
+	rc_find_next(wrapped, sizeof wrapped / sizeof *wrapped);
+	alone = rc_find_any("__libc_single_threaded");
 	rc_config_load(environ);
 	rc_report_start(rc_config.debug);
 	rc_fdtable_start();
