@@ -13,6 +13,8 @@
 
 #include "oldest.h"
 
+extern ElfW(Dyn) _DYNAMIC[];		/* this library's; musl's headers haven't got it */
+
 enum { HIDDEN = 0x8000 };		/* in a symbol's version: not the default one */
 
 struct object {
