@@ -180,12 +180,28 @@ static int find_named(struct rc_target *t, int flags)
 	return from_handle(t, t->named.handle, t->named.kind, fd, t->name.rest);
 }
 
+static int from_base(struct rc_target *t, const char *base)
+{
+	int result = rc_route_path(&rc_config.routes, base, t->given, &t->route);
+
+	if (result < 0)
+		return rc_config.routes.default_remote ? result : 0;
+	return from_route(t);
+}
+
+/* Apart, as what most calls don't need would be on their stack, which may be a small one. */
+static __attribute__((noinline)) int from_directory(struct rc_target *t, int dirfd)
+{
+	char base[RC_PATH_MAX];
+
+	return name_of(dirfd, base, sizeof base) ? from_base(t, base) : 0;
+}
+
 int rc_locate(int dirfd, const char *path, int flags, struct rc_target *t)
 {
 	bool may_be_null = (flags & AT_EMPTY_PATH) && !(flags & RC_READ_LINK);
 	ssize_t length = path || !may_be_null ? rc_copy_string(t->given, path, sizeof t->given) : 0;
 	struct rc_description *d = NULL;
-	char base[RC_PATH_MAX] = "/";
 	int result;
 
 	t->instead = NULL;
@@ -204,17 +220,10 @@ int rc_locate(int dirfd, const char *path, int flags, struct rc_target *t)
 		return from_handle(t, d->handle, d->kind, dirfd == AT_FDCWD ? RC_CWD_FD : dirfd, t->given);
 	if (!length)
 		return 0;
-	if (t->given[0] == '/') {
-		result = find_named(t, flags);
-		if (result != -1)
-			return result;
-	} else if (!rc_route_may_lead_away(&rc_config.routes, t->given) || !name_of(dirfd, base, sizeof base)) {
-		return 0;
-	}
-	result = rc_route_path(&rc_config.routes, base, t->given, &t->route);
-	if (result < 0)
-		return rc_config.routes.default_remote ? result : 0;
-	return from_route(t);
+	if (t->given[0] != '/')
+		return rc_route_may_lead_away(&rc_config.routes, t->given) ? from_directory(t, dirfd) : 0;
+	result = find_named(t, flags);
+	return result == -1 ? from_base(t, "/") : result;
 }
 
 int rc_refuse(const char *call, int fd, int error)

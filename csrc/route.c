@@ -184,8 +184,9 @@ static bool is_remote(const struct rc_routes *routes, const char *folded)
 	return rule ? rule->remote : routes->default_remote;
 }
 
-/* Whether a ".." of a path that ends local is taken from a remote directory: the kernel can't walk it. */
-static bool crosses(const struct rc_routes *routes, const char *base, const char *path)
+/* Whether a ".." of a path that ends local is taken from a remote directory: the kernel can't walk it.  On its own part of the
+ * stack, which may be a small one. */
+static __attribute__((noinline)) bool crosses(const struct rc_routes *routes, const char *base, const char *path)
 {
 	char before[RC_PATH_MAX], folded[RC_PATH_MAX];
 
@@ -223,27 +224,24 @@ bool rc_route_leaves(const struct rc_routes *routes, const char *base, const cha
 
 int rc_route_path(const struct rc_routes *routes, const char *base, const char *path, struct rc_route *route)
 {
-	char folded[RC_PATH_MAX];
-	const char *rest, *start = "";
+	const char *folded = route->path, *rest = folded, *start = "";
 	size_t length, start_length;
 	int bad;
 
 	route->rule = NULL;
 	route->side = RC_LOCAL;
-	route->path[0] = '\0';
-	if (!*path)
-		return -ENOENT;
-	bad = rc_path_fold(base, path, folded, sizeof folded);
-	if (bad < 0)
+	bad = *path ? rc_path_fold(base, path, route->path, sizeof route->path) : -ENOENT;
+	if (bad < 0) {
+		route->path[0] = '\0';
 		return bad;
+	}
 	route->rule = rule_of(routes, folded);
 	if (route->rule ? !route->rule->remote : !routes->default_remote) {
-		if (crosses(routes, base, path))
-			strcpy(route->path, folded);
+		if ((*path == '/' && !strstr(path, "..")) || !crosses(routes, base, path))
+			route->path[0] = '\0';
 		return 0;
 	}
 	route->side = RC_REMOTE;
-	rest = folded;
 	if (route->rule) {
 		rest = rest_of(route->rule, path, folded);
 		start = route->rule->server_path;
@@ -256,8 +254,8 @@ int rc_route_path(const struct rc_routes *routes, const char *base, const char *
 	length = strlen(rest);
 	if (start_length + length + 2 > sizeof route->path)
 		return -ENAMETOOLONG;
+	memmove(route->path + start_length, rest, length + 1);
 	memcpy(route->path, start, start_length);
-	memcpy(route->path + start_length, rest, length + 1);
 	if (!route->path[0])
 		strcpy(route->path, "/");
 	return 0;

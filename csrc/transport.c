@@ -388,7 +388,7 @@ static void before_receiving(int fd, size_t count)
 static int receive(int fd, void *into, size_t count)
 {
 	size_t got = 0;
-	char sink[4096];
+	char sink[512];
 
 	while (got < count) {
 		size_t want = into ? count - got : count - got < sizeof sink ? count - got : sizeof sink;
