@@ -197,6 +197,10 @@ ssize_t rc_remote_preadv2(struct rc_description *d, int fd, const struct iovec *
 			  int flags);
 int64_t rc_remote_lseek(struct rc_description *d, int fd, int64_t offset, int whence, bool narrow);
 
+/* A mapping is of the placeholder itself, which gets what it covers first.  0: a local descriptor's, or none's; 1: a supervisor needn't
+ * look at it, now or later; -errno. */
+int rc_prepare_mapping(int fd, size_t length, int protection, int flags, int64_t offset);
+
 /* `put` writes the attributes to the program's buffer in one of its forms. */
 typedef int rc_put_stat(const struct rc_stat *from, void *to);
 rc_put_stat rc_put_struct_stat, rc_put_struct_stat64, rc_put_struct_stat_time64, rc_put_struct_statx;
