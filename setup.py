@@ -38,7 +38,8 @@ SANITIZERS = "-fsanitize=address,undefined -fno-sanitize=nonnull-attribute -fno-
 SANITIZERS += ["--param=asan-instrument-allocas=0"]
 SANITIZERS = SANITIZERS if SANITIZE else []
 # Symbols are resolved at load time (now): the dynamic linker's lazy lookup isn't safe in a signal handler.
-LDFLAGS = ["-Wl,-z,now,-z,relro,-z,defs", "-pthread", *SANITIZERS]
+# A call of one of our own functions is meant (symbolic), whoever else defines its name: tcmalloc's mmap is made of syscall().
+LDFLAGS = ["-Wl,-z,now,-z,relro,-z,defs,-Bsymbolic-functions", "-pthread", *SANITIZERS]
 
 
 def compiler() -> list[str]:

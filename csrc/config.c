@@ -63,7 +63,7 @@ static bool parse_session(const char *text, uint8_t session[16])
 
 static char *copy_of(const char *text)
 {
-	return text && *text ? strdup(text) : NULL;
+	return text && *text ? rc_keep_string(text, strlen(text)) : NULL;
 }
 
 void rc_config_load(char *const *environment)

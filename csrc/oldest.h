@@ -26,7 +26,6 @@
 
 #ifdef RC_OLDEST
 RC_OLDEST(dlsym);
-RC_OLDEST(dlvsym);
 RC_OLDEST(dladdr);
 #endif
 

@@ -5,9 +5,6 @@
  */
 #include "preload.h"
 
-#ifdef __GLIBC__
-#include <gnu/libc-version.h>
-#endif
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -16,8 +13,6 @@
 #include <unistd.h>
 
 #include "cwd.h"
-#include "numbers.h"
-#include "oldest.h"
 #include "protocol.h"
 #include "translate.h"
 #include "transport.h"
@@ -37,10 +32,7 @@
 #undef OWN
 
 #define SLOT(name) { #name, (void **)(void *)&rc_next_##name },
-static const struct {
-	const char *name;
-	void **next;
-} wrapped[] = {
+static const struct rc_wanted wrapped[] = {
 #define FD(type, name, params, args, fd, remote) SLOT(name)
 #define PATH(type, name, params, args, dirfd, path, flags, remote) SLOT(name)
 #define RAW_PATH(type, name, params, args, dirfd, path, flags, raw, remote) SLOT(name)
@@ -53,84 +45,6 @@ static const struct {
 #undef RAW_FD
 #undef OWN
 };
-
-/* Stands in for what neither this libc nor the kernel has got. */
-static long absent(void)
-{
-	errno = ENOSYS;
-	return -1;
-}
-
-/* What the kernel may have and this libc has not: programs make such calls by number. */
-#define BY_NUMBER(call) \
-	static long call##_by_number(long a, long b, long c, long d, long e, long f) \
-	{ \
-		return rc_pass_syscall()(SYS_##call, a, b, c, d, e, f); \
-	}
-BY_NUMBER(close_range)
-BY_NUMBER(copy_file_range)
-BY_NUMBER(execveat)
-BY_NUMBER(getdents64)
-BY_NUMBER(renameat2)
-BY_NUMBER(statx)
-
-static void *stand_in(const char *name)
-{
-	static const struct {
-		const char *name;
-		long (*call)(long, long, long, long, long, long);
-	} calls[] = {
-#define CALL(call) { #call, call##_by_number }
-		CALL(close_range), CALL(copy_file_range), CALL(execveat), CALL(getdents64), CALL(renameat2), CALL(statx),
-#undef CALL
-	};
-
-	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
-		if (!strcmp(name, calls[i].name))
-			return (void *)calls[i].call;
-	return (void *)absent;
-}
-
-#ifdef __GLIBC__
-static void *first_of(const char *const *versions, const char *name)
-{
-	void *found = NULL;
-
-	for (size_t i = 0; !found && versions[i]; i++)
-		found = dlvsym(RTLD_NEXT, name, versions[i]);
-	return found;
-}
-#endif
-
-void *rc_resolve(const char *name)
-{
-	void *found = NULL;
-#ifdef __GLIBC__
-	/* Before 2.36 dlsym(RTLD_NEXT) finds the oldest version of a function (glibc bug 14932): a realpath that refuses NULL, an
-	 * fopen of streams as they were in 1997.  These are the versions that came after an architecture's first. */
-	static const char *const later[] = {
-#if __SIZEOF_POINTER__ == 4
-		"GLIBC_2.28", "GLIBC_2.27", "GLIBC_2.15", "GLIBC_2.3.3", "GLIBC_2.3", "GLIBC_2.2", "GLIBC_2.1.2", "GLIBC_2.1",
-#else
-		"GLIBC_2.27", "GLIBC_2.15", "GLIBC_2.3.3", "GLIBC_2.3",
-#endif
-		NULL,
-	};
-	/* What is kept only for old programs (__xstat since 2.33) has no default version, but that of those first symbols. */
-	static const char *const first[] = {
-		"GLIBC_2.2.5", "GLIBC_2.0", "GLIBC_2.1", "GLIBC_2.2", "GLIBC_2.3", "GLIBC_2.4", "GLIBC_2.17", "GLIBC_2.18",
-		"GLIBC_2.27", "GLIBC_2.29", NULL,
-	};
-
-	if (strverscmp(gnu_get_libc_version(), "2.36") < 0)
-		found = first_of(later, name);
-#endif
-	found = found ? found : dlsym(RTLD_NEXT, name);
-#ifdef __GLIBC__
-	found = found ? found : first_of(first, name);
-#endif
-	return found ? found : stand_in(name);
-}
 
 /* ------------------------------------------------------------------------------------------------ starting */
 
@@ -164,10 +78,8 @@ bool rc_start(void)
 		return false;
 	if (!atomic_compare_exchange_strong(&rc_state, &cold, RC_STARTING))
 		return cold == RC_READY;
-	for (size_t i = 0; i < sizeof wrapped / sizeof *wrapped; i++)
-		if (!*wrapped[i].next)
-			*wrapped[i].next = rc_resolve(wrapped[i].name);
-	alone = dlsym(RTLD_DEFAULT, "__libc_single_threaded");
+	rc_find_next(wrapped, sizeof wrapped / sizeof *wrapped);
+	alone = rc_find_any("__libc_single_threaded");
 	rc_config_load(environ);
 	rc_report_start(rc_config.debug);
 	rc_fdtable_start();
@@ -181,7 +93,7 @@ bool rc_start(void)
 	}
 	/* By way of that page: the supervisor might take the file's path for a remote one. */
 	rc_stats_start(rc_config.stats, RC_TIER_PRELOAD);
-	rc_process_start();
+	rc_process_start(environ);
 	pthread_atfork(before_fork, NULL, rc_in_child);
 	atomic_store(&rc_state, RC_READY);
 	if (rc_config.problem)
@@ -273,12 +185,28 @@ static int find_named(struct rc_target *t, int flags)
 	return from_handle(t, t->named.handle, t->named.kind, fd, t->name.rest);
 }
 
+static int from_base(struct rc_target *t, const char *base)
+{
+	int result = rc_route_path(&rc_config.routes, base, t->given, &t->route);
+
+	if (result < 0)
+		return rc_config.routes.default_remote ? result : 0;
+	return from_route(t);
+}
+
+/* Apart, as what most calls don't need would be on their stack, which may be a small one. */
+static __attribute__((noinline)) int from_directory(struct rc_target *t, int dirfd)
+{
+	char base[RC_PATH_MAX];
+
+	return name_of(dirfd, base, sizeof base) ? from_base(t, base) : 0;
+}
+
 int rc_locate(int dirfd, const char *path, int flags, struct rc_target *t)
 {
 	bool may_be_null = (flags & AT_EMPTY_PATH) && !(flags & RC_READ_LINK);
 	ssize_t length = path || !may_be_null ? rc_copy_string(t->given, path, sizeof t->given) : 0;
 	struct rc_description *d = NULL;
-	char base[RC_PATH_MAX] = "/";
 	int result;
 
 	t->instead = NULL;
@@ -297,17 +225,10 @@ int rc_locate(int dirfd, const char *path, int flags, struct rc_target *t)
 		return from_handle(t, d->handle, d->kind, dirfd == AT_FDCWD ? RC_CWD_FD : dirfd, t->given);
 	if (!length)
 		return 0;
-	if (t->given[0] == '/') {
-		result = find_named(t, flags);
-		if (result != -1)
-			return result;
-	} else if (!rc_route_may_lead_away(&rc_config.routes, t->given) || !name_of(dirfd, base, sizeof base)) {
-		return 0;
-	}
-	result = rc_route_path(&rc_config.routes, base, t->given, &t->route);
-	if (result < 0)
-		return rc_config.routes.default_remote ? result : 0;
-	return from_route(t);
+	if (t->given[0] != '/')
+		return rc_route_may_lead_away(&rc_config.routes, t->given) ? from_directory(t, dirfd) : 0;
+	result = find_named(t, flags);
+	return result == -1 ? from_base(t, "/") : result;
 }
 
 int rc_refuse(const char *call, int fd, int error)

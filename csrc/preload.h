@@ -104,7 +104,13 @@ static inline bool rc_ready(void)
 	return __builtin_expect(atomic_load_explicit(&rc_state, memory_order_acquire) == RC_READY, 1) || rc_start();
 }
 
-void *rc_resolve(const char *name);
+/* Fills each *next that is NULL with the next definition of `name` (preload_next.c), or one that fails with ENOSYS. */
+struct rc_wanted {
+	const char *name;
+	void **next;
+};
+void rc_find_next(const struct rc_wanted *list, size_t count);
+void *rc_find_any(const char *name);	/* the first definition in any object, as with RTLD_DEFAULT; NULL: there is none */
 
 /* The next definitions.  rc_pass_x is for use before RC_READY, when rc_next_x may not be there yet. */
 #define NEXT_OF(type, name, params) \
@@ -112,7 +118,7 @@ void *rc_resolve(const char *name);
 	static inline __typeof__(&*rc_next_##name) rc_pass_##name(void) \
 	{ \
 		if (!rc_next_##name) \
-			rc_next_##name = (__typeof__(rc_next_##name))rc_resolve(#name); \
+			rc_find_next(&(struct rc_wanted){ #name, (void **)(void *)&rc_next_##name }, 1); \
 		return rc_next_##name; \
 	}
 #define FD(type, name, params, args, fd, remote) NEXT_OF(type, name, params)
@@ -194,6 +200,10 @@ ssize_t rc_remote_preadv2(struct rc_description *d, int fd, const struct iovec *
 			  int flags);
 int64_t rc_remote_lseek(struct rc_description *d, int fd, int64_t offset, int whence, bool narrow);
 
+/* A mapping is of the placeholder itself, which gets what it covers first.  0: a local descriptor's, or none's; 1: a supervisor needn't
+ * look at it, now or later; -errno. */
+int rc_prepare_mapping(int fd, size_t length, int protection, int flags, int64_t offset);
+
 /* `put` writes the attributes to the program's buffer in one of its forms. */
 typedef int rc_put_stat(const struct rc_stat *from, void *to);
 rc_put_stat rc_put_struct_stat, rc_put_struct_stat64, rc_put_struct_stat_time64, rc_put_struct_statx;
@@ -226,7 +236,7 @@ int rc_refuse_entry(const char *call, const struct rc_target *t, int flags);	/* 
 
 /* -------------------------------------------------------------------------- processes: preload_process.c */
 
-void rc_process_start(void);
+void rc_process_start(char **environment);
 /* Has remotec-run do something (control.h): what comes of it, or -errno.  fd: sent with it; -1: none. */
 int rc_ask_runner(const struct rc_control *what, int fd);
 void rc_share_all(bool over_exec);

@@ -865,8 +865,7 @@ COPY(copy_file_range, false)
 
 static _Atomic bool mapped;		/* whether there ever was a mapping of one of ours */
 
-/* A mapping is of the placeholder itself, which gets what it covers first.  1: a supervisor needn't look at it, now or later. */
-static int prepare_mapping(struct rc_description *d, int fd, size_t length, int protection, int flags, int64_t offset)
+static int prepare(struct rc_description *d, int fd, size_t length, int protection, int flags, int64_t offset)
 {
 	int bad;
 
@@ -879,6 +878,17 @@ static int prepare_mapping(struct rc_description *d, int fd, size_t length, int 
 	return 1;
 }
 
+int rc_prepare_mapping(int fd, size_t length, int protection, int flags, int64_t offset)
+{
+	struct rc_description *d = flags & MAP_ANONYMOUS || fd < 0 ? NULL : rc_fdtable_get(fd);
+
+	if (d)
+		return (int)RC_SPAN("mmap", NULL, fd, d->handle, prepare(d, fd, length, protection, flags, offset));
+	if (!(flags & MAP_ANONYMOUS))
+		rc_count_local();
+	return 0;
+}
+
 #if RC_HAVE_RAW
 #define RAW_MMAP(...) (void *)(intptr_t)rc_finish(RC_SYS(SYS_mmap, __VA_ARGS__))
 #else
@@ -888,18 +898,12 @@ static int prepare_mapping(struct rc_description *d, int fd, size_t length, int 
 #define MMAP(name, offset_type) \
 	RC_EXPORT void *name(void *at, size_t length, int protection, int flags, int fd, offset_type offset) \
 	{ \
-		struct rc_description *d; \
-		int done = 0; \
+		int done; \
 		if (!rc_ready()) \
 			return rc_pass_##name()(at, length, protection, flags, fd, offset); \
-		d = flags & MAP_ANONYMOUS || fd < 0 ? NULL : rc_fdtable_get(fd); \
-		if (d) \
-			done = (int)RC_SPAN("mmap", NULL, fd, d->handle, \
-					    prepare_mapping(d, fd, length, protection, flags, offset)); \
+		done = rc_prepare_mapping(fd, length, protection, flags, offset); \
 		if (rc_finish(done) < 0) \
 			return MAP_FAILED; \
-		if (!d && !(flags & MAP_ANONYMOUS)) \
-			rc_count_local(); \
 		return done && rc_raw ? RAW_MMAP(at, length, protection, flags, fd, offset) \
 				      : rc_next_##name(at, length, protection, flags, fd, offset); \
 	}
@@ -925,7 +929,7 @@ static int grow_mapping(const void *at, size_t size)
 
 		if (!d || d->ino != p.ino || rc_fdtable_get(fd) != d)
 			continue;
-		bad = prepare_mapping(d, fd, size, PROT_READ, MAP_PRIVATE, offset);
+		bad = prepare(d, fd, size, PROT_READ, MAP_PRIVATE, offset);
 		return bad < 0 ? bad : 1;
 	}
 	return rc_refuse("mremap", -1, -ENOMEM);

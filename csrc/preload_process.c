@@ -170,14 +170,15 @@ MESSAGES(__sendmsg64, __sendmmsg64, __recvmsg64, __recvmmsg64, void)
 
 /* --------------------------------------------------------------------------------------------- environment */
 
+#define SESSION "REMOTEC_SESSION"
 enum { KEPT = 16 };
-static char *kept[KEPT + 1];		/* "NAME=value", as this process was started */
+static char *kept[KEPT + 1];		/* "NAME=value", as this process was started; the session first */
 static char own_path[RC_PATH_MAX];	/* this library's, for LD_PRELOAD */
 
 static void keep(const char *name, const char *value)
 {
 	size_t length = strlen(name), count = 0;
-	char *text = value ? malloc(length + strlen(value) + 2) : NULL;
+	char *text = value ? rc_keep(length + strlen(value) + 2) : NULL;
 
 	if (!text)
 		return;
@@ -190,7 +191,25 @@ static void keep(const char *name, const char *value)
 		kept[count] = text;
 }
 
-void rc_process_start(void)
+/* What system() and popen() are to hand on.  As by setenv, which would allocate. */
+static char **with_session(char **environment)
+{
+	size_t count = 0, at = 1;
+	char **all;
+
+	while (environment[count])
+		count++;
+	all = kept[0] ? rc_keep((count + 2) * sizeof *all) : NULL;
+	if (!all)
+		return environment;
+	all[0] = kept[0];
+	for (size_t i = 0; i < count; i++)
+		if (strncmp(environment[i], SESSION "=", sizeof SESSION))
+			all[at++] = environment[i];
+	return all;
+}
+
+void rc_process_start(char **environment)
 {
 	char session[33];
 	Dl_info info;
@@ -200,10 +219,12 @@ void rc_process_start(void)
 		session[2 * i + 1] = "0123456789abcdef"[rc_config.session[i] & 15];
 	}
 	session[32] = '\0';
-	/* system() and popen() hand on environ itself. */
-	setenv("REMOTEC_SESSION", session, 1);
+	keep(SESSION, session);
 	for (size_t i = 0; rc_config_variables[i]; i++)
-		keep(rc_config_variables[i], getenv(rc_config_variables[i]));
+		if (strcmp(rc_config_variables[i], SESSION))
+			keep(rc_config_variables[i], getenv(rc_config_variables[i]));
+	if (!rc_config.session_given)
+		environ = with_session(environment);
 	if (dladdr((void *)rc_process_start, &info) && info.dli_fname) {
 		char here[RC_PATH_MAX] = "/";
 

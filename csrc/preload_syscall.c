@@ -283,7 +283,10 @@ RC_EXPORT long syscall(long number, ...)
 	case SYS_ftruncate: return ftruncate(INT(0), a[1]);
 	case SYS_truncate: return truncate(TEXT(0), a[1]);
 	case SYS_sendfile: return sendfile(INT(0), INT(1), AT(2), (size_t)a[3]);
-	case SYS_mmap: return (long)mmap(AT(0), (size_t)a[1], INT(2), INT(3), INT(4), a[5]);
+	case SYS_mmap:		/* not by way of mmap(): tcmalloc's, which may be the next one, is made of this */
+		if (rc_finish(rc_prepare_mapping(INT(4), (size_t)a[1], INT(2), INT(3), a[5])) < 0)
+			return -1;
+		break;
 #else
 	case SYS_statfs64: return statfs64(TEXT(0), AT(2));
 	case SYS_fstatfs64: return fstatfs64(INT(0), AT(2));

@@ -2,8 +2,9 @@
 #include "route.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "sys.h"
 
 /* Appends one component to out[0..*length), which never ends in a slash; "" is the root. */
 static int push(char *out, size_t *length, size_t size, const char *name, size_t count)
@@ -57,13 +58,6 @@ int rc_path_fold(const char *base, const char *path, char *out, size_t size)
 	return (int)length;
 }
 
-static int by_length(const void *a, const void *b)
-{
-	const struct rc_rule *x = a, *y = b;
-
-	return (x->length < y->length) - (x->length > y->length);
-}
-
 static size_t parts(const char *list)
 {
 	size_t count = 0;
@@ -78,37 +72,41 @@ static size_t parts(const char *list)
 /* A folded copy of text[0..length) without a trailing slash ("" for the root); NULL where it isn't absolute. */
 static char *prefix_of(const char *text, size_t length)
 {
-	char *copy = strndup(text, length), *folded = malloc(length + 2);
+	char *copy = rc_keep_string(text, length), *folded = rc_keep(length + 2);
 	int got = copy && folded && length && text[0] == '/' ? rc_path_fold("/", copy, folded, length + 2) : -EINVAL;
 
-	free(copy);
-	if (got < 0) {
-		free(folded);
+	if (got < 0)
 		return NULL;
-	}
 	if (folded[got - 1] == '/')
 		folded[got - 1] = '\0';
 	return folded;
+}
+
+/* Among the others, behind those that are as long. */
+static void insert(struct rc_routes *routes, struct rc_rule rule)
+{
+	size_t at = routes->count++;
+
+	for (; at && routes->rules[at - 1].length < rule.length; at--)
+		routes->rules[at] = routes->rules[at - 1];
+	routes->rules[at] = rule;
 }
 
 static int add_rules(struct rc_routes *routes, const char *list, bool remote, const char **problem)
 {
 	while (list && *list) {
 		size_t length = strcspn(list, ":"), name = remote ? strcspn(list, ":=") : length;
-		struct rc_rule *rule = &routes->rules[routes->count];
+		struct rc_rule rule = { .remote = remote };
 
 		if (length) {
-			rule->remote = remote;
-			rule->prefix = prefix_of(list, name);
-			rule->server_path = name == length ? NULL : strndup(list + name + 1, length - name - 1);
-			routes->count++;
-			if (!rule->prefix || (rule->server_path && rule->server_path[0] != '/')) {
+			rule.prefix = prefix_of(list, name);
+			rule.server_path = name == length ? rule.prefix : rc_keep_string(list + name + 1, length - name - 1);
+			if (!rule.prefix || (name != length && rule.server_path && rule.server_path[0] != '/')) {
 				*problem = "a path prefix is not absolute";
 				return -EINVAL;
 			}
-			rule->length = strlen(rule->prefix);
-			if (!rule->server_path)
-				rule->server_path = strdup(rule->prefix);
+			rule.length = strlen(rule.prefix);
+			insert(routes, rule);
 		}
 		list += length + (list[length] == ':');
 	}
@@ -121,14 +119,12 @@ int rc_routes_parse(struct rc_routes *routes, const char *local_paths, const cha
 	int bad;
 
 	*routes = (struct rc_routes){ .default_remote = !remote_paths || !*remote_paths };
-	routes->rules = calloc(count + 1, sizeof *routes->rules);
+	routes->rules = rc_keep((count + 1) * sizeof *routes->rules);
 	if (!routes->rules)
 		return -ENOMEM;
 	bad = add_rules(routes, local_paths, false, problem);
 	if (!bad)
 		bad = add_rules(routes, remote_paths, true, problem);
-	if (!bad)
-		qsort(routes->rules, routes->count, sizeof *routes->rules, by_length);
 	for (size_t i = 0; !bad && i < routes->count; i++)
 		for (size_t j = i + 1; j < routes->count && routes->rules[j].length == routes->rules[i].length; j++)
 			if (!strcmp(routes->rules[i].prefix, routes->rules[j].prefix) &&
@@ -137,18 +133,8 @@ int rc_routes_parse(struct rc_routes *routes, const char *local_paths, const cha
 				bad = -EINVAL;
 			}
 	if (bad)
-		rc_routes_free(routes);
+		*routes = (struct rc_routes){ 0 };
 	return bad;
-}
-
-void rc_routes_free(struct rc_routes *routes)
-{
-	for (size_t i = 0; i < routes->count; i++) {
-		free((char *)routes->rules[i].prefix);
-		free((char *)routes->rules[i].server_path);
-	}
-	free(routes->rules);
-	*routes = (struct rc_routes){ 0 };
 }
 
 static bool covers(const char *prefix, size_t length, const char *path)
@@ -198,8 +184,9 @@ static bool is_remote(const struct rc_routes *routes, const char *folded)
 	return rule ? rule->remote : routes->default_remote;
 }
 
-/* Whether a ".." of a path that ends local is taken from a remote directory: the kernel can't walk it. */
-static bool crosses(const struct rc_routes *routes, const char *base, const char *path)
+/* Whether a ".." of a path that ends local is taken from a remote directory: the kernel can't walk it.  On its own part of the
+ * stack, which may be a small one. */
+static __attribute__((noinline)) bool crosses(const struct rc_routes *routes, const char *base, const char *path)
 {
 	char before[RC_PATH_MAX], folded[RC_PATH_MAX];
 
@@ -237,27 +224,24 @@ bool rc_route_leaves(const struct rc_routes *routes, const char *base, const cha
 
 int rc_route_path(const struct rc_routes *routes, const char *base, const char *path, struct rc_route *route)
 {
-	char folded[RC_PATH_MAX];
-	const char *rest, *start = "";
+	const char *folded = route->path, *rest = folded, *start = "";
 	size_t length, start_length;
 	int bad;
 
 	route->rule = NULL;
 	route->side = RC_LOCAL;
-	route->path[0] = '\0';
-	if (!*path)
-		return -ENOENT;
-	bad = rc_path_fold(base, path, folded, sizeof folded);
-	if (bad < 0)
+	bad = *path ? rc_path_fold(base, path, route->path, sizeof route->path) : -ENOENT;
+	if (bad < 0) {
+		route->path[0] = '\0';
 		return bad;
+	}
 	route->rule = rule_of(routes, folded);
 	if (route->rule ? !route->rule->remote : !routes->default_remote) {
-		if (crosses(routes, base, path))
-			strcpy(route->path, folded);
+		if ((*path == '/' && !strstr(path, "..")) || !crosses(routes, base, path))
+			route->path[0] = '\0';
 		return 0;
 	}
 	route->side = RC_REMOTE;
-	rest = folded;
 	if (route->rule) {
 		rest = rest_of(route->rule, path, folded);
 		start = route->rule->server_path;
@@ -270,8 +254,8 @@ int rc_route_path(const struct rc_routes *routes, const char *base, const char *
 	length = strlen(rest);
 	if (start_length + length + 2 > sizeof route->path)
 		return -ENAMETOOLONG;
+	memmove(route->path + start_length, rest, length + 1);
 	memcpy(route->path, start, start_length);
-	memcpy(route->path + start_length, rest, length + 1);
 	if (!route->path[0])
 		strcpy(route->path, "/");
 	return 0;

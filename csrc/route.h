@@ -40,9 +40,8 @@ struct rc_route {
 };
 
 /* Parses the two variables (either may be NULL).  0, or -EINVAL and a sentence in *problem: a relative prefix, or the
- * same prefix named local and remote.  The strings are copied once. */
+ * same prefix named local and remote.  The strings are copied, and kept until the process ends. */
 int rc_routes_parse(struct rc_routes *routes, const char *local_paths, const char *remote_paths, const char **problem);
-void rc_routes_free(struct rc_routes *routes);
 
 /* Decides for `path`, taken from `base` (absolute, as the program sees it) where it is relative.
  * 0, or -ENAMETOOLONG, -ENOENT (empty path). */

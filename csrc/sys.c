@@ -308,6 +308,37 @@ void *rc_sys_map(size_t size)
 	return map(size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
 }
 
+enum { KEPT_AT_ONCE = 16384 };
+
+void *rc_keep(size_t size)
+{
+	static char *room;
+	static size_t left;
+	char *kept;
+
+	size = (size + 15) & ~(size_t)15;
+	if (size > left) {
+		size_t fresh = size < KEPT_AT_ONCE ? KEPT_AT_ONCE : size;
+
+		kept = rc_sys_map(fresh);
+		if (!kept)
+			return NULL;
+		room = kept;
+		left = fresh;
+	}
+	kept = room;
+	room += size;
+	left -= size;
+	return kept;
+}
+
+char *rc_keep_string(const char *text, size_t length)
+{
+	char *kept = rc_keep(length + 1);
+
+	return kept ? memcpy(kept, text, length) : NULL;
+}
+
 void *rc_sys_map_shared(int fd, size_t size)
 {
 	return map(size, MAP_SHARED, fd);

@@ -91,6 +91,10 @@ ssize_t rc_sys_readlink(int dirfd, const char *path, char *target, size_t size);
 int rc_sys_memfd(const char *name, unsigned flags);
 /* Zeroed memory of our own, reserved and not yet used; NULL where there is none. */
 void *rc_sys_map(size_t size);
+/* Zeroed memory for what is kept until the process ends, without the program's allocator, in which we may have been called.
+ * NULL: there is none.  For one thread at a time: while we start. */
+void *rc_keep(size_t size);
+char *rc_keep_string(const char *text, size_t length);
 /* The file's first bytes, shared with all that map them; NULL. */
 void *rc_sys_map_shared(int fd, size_t size);
 int rc_sys_truncate(int fd, int64_t size);

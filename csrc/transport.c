@@ -388,7 +388,7 @@ static void before_receiving(int fd, size_t count)
 static int receive(int fd, void *into, size_t count)
 {
 	size_t got = 0;
-	char sink[4096];
+	char sink[512];
 
 	while (got < count) {
 		size_t want = into ? count - got : count - got < sizeof sink ? count - got : sizeof sink;
@@ -591,10 +591,12 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 		} else if (got != -EINTR) {
 			break;
 		}
-		if (x->interruptible && cancelled)
-			return -EINTR;		/* asked twice: the connection goes */
-		if (x->interruptible)
+		/* The reply comes all the same, and may be what was asked for: an open file, data. */
+		if (x->interruptible && !cancelled) {
 			cancel(c, request_id);
+			if (!rc_wait_over)
+				set_reply_timeout(c->fd, rc_config.timeout_s * 1000);
+		}
 		cancelled = true;
 	}
 	if (got <= 0)

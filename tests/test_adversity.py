@@ -121,6 +121,37 @@ def test_a_server_killed_in_the_middle(tree: Path, tiers: Dict[str, str], tier: 
     assert err.count(b"the server is gone") == 1
 
 
+@pytest.mark.parametrize("tier", ("preload", "both"))
+def test_signals_that_come_faster_than_replies(
+    tree: Path, servers: Dict[str, Server], tiers: Dict[str, str], serve: Serve, tier: str
+) -> None:
+    """The open of a regular file isn't interrupted; Python's handlers have no SA_RESTART, and ctypes begins nothing again."""
+    if tiers[tier]:
+        pytest.skip(tiers[tier])
+    host, port = servers["fast"].address.split(":")
+
+    def slow(source: socket.socket, target: socket.socket, delay_s: float) -> None:
+        while data := source.recv(65536):
+            time.sleep(delay_s)
+            target.sendall(data)
+
+    def proxy(client: socket.socket) -> None:
+        behind = socket.create_connection((host, int(port)))
+        threading.Thread(target=slow, args=(client, behind, 0.05), daemon=True).start()
+        slow(behind, client, 0)
+
+    program = (
+        "import ctypes, os, signal; signal.signal(signal.SIGALRM, lambda *_: None)\n"
+        "open = ctypes.CDLL(None).open\n"
+        "signal.setitimer(signal.ITIMER_REAL, .01, .01)\n"
+        "opened = [open(b'/box/one', os.O_RDONLY) for _ in range(3)]\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0)\n"
+        "print([os.read(fd, 9) for fd in opened])\n"
+    )
+    done = run(serve(proxy), tree, tier, "python3", "-S", "-c", program)
+    assert (done.returncode, done.stdout) == (0, b"[b'x', b'x', b'x']\n")
+
+
 @pytest.mark.parametrize("cut", [0, 10, 16, 60, 500, 70000])
 def test_a_reply_cut_short(tree: Path, servers: Dict[str, Server], serve: Serve, cut: int) -> None:
     """After `cut` bytes of what the server says, each connection is closed."""

@@ -52,7 +52,7 @@ def test_golden_messages(tmp_path: Path) -> None:
 
 
 def test_routes(tmp_path: Path) -> None:
-    run(build("test_route", ["csrc/route.c"], tmp_path))
+    run(build("test_route", ["csrc/route.c", "csrc/sys.c"], tmp_path))
 
 
 def test_copies_into_bad_buffers(tmp_path: Path) -> None:

@@ -230,6 +230,14 @@ def test_a_program_with_a_sanitizer(same: Same, build: Build, tier: str) -> None
     same(f"{build('stdio', 'gcc', '-DNO_RAW_CALLS', '-fsanitize=address', '-static-libasan')} {{box}}", tier)
 
 
+@pytest.mark.parametrize("tier", TIERS)
+def test_an_allocator_whose_first_call_starts_the_library(same: Same, build: Build, tier: str) -> None:
+    """It can't be called again from there: by nothing that the library does when it starts."""
+    library = build("allocator", "gcc", "-shared", "-fPIC")
+    for preloaded in (f"$LD_PRELOAD:{library}", f"{library}:$LD_PRELOAD"):
+        same(f"LD_PRELOAD={preloaded} READS={{box}}/link cat {{box}}/one; echo $?", tier)
+
+
 def test_stdio_in_the_preload_tier(same: Same, build: Build) -> None:
     same(f"{build('stdio', 'gcc', '-DNO_RAW_CALLS')} {{box}}", "preload")
 

@@ -276,6 +276,30 @@ static void crowd(void)
 	show("it waited", waitpid(waiting, &status, 0) == waiting && WIFSIGNALED(status));
 }
 
+static void *look_around(void *result)
+{
+	struct stat st;
+	char text[2];
+
+	*(int *)result = open("/dev/null", O_RDONLY) < 0 || stat("/proc/self/exe", &st) || access("/", R_OK) ||
+			 readlink("/proc/self/exe", text, sizeof text) < 0;
+	return NULL;
+}
+
+/* On the smallest stack that a thread can have. */
+static void narrow(void)
+{
+	pthread_attr_t attributes;
+	pthread_t id;
+	int wrong = 1;
+
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, 16384);
+	if (!pthread_create(&id, &attributes, look_around, &wrong))
+		pthread_join(id, NULL);
+	show("on a small stack: wrong", wrong);
+}
+
 static void ranges(void)
 {
 	int a = open(file, O_RDONLY), b = dup(a), c = fcntl(a, F_DUPFD, b + 1);
@@ -307,6 +331,7 @@ int main(int argc, char **argv)
 	signals();
 	threads();
 	crowd();
+	narrow();
 	ranges();
 	return 0;
 }
