@@ -28,8 +28,9 @@ FRONT_ENDS = {
 }
 
 CFLAGS = "-std=gnu11 -Wall -Wextra -Werror=implicit -fPIC -fvisibility=hidden -D_GNU_SOURCE -pthread".split()
-# Both sizes of off_t and time_t are wrapped, by name; 32-bit Debian 13's and Ubuntu 24.04's gcc has only the large ones.
-CFLAGS += ["-U_FILE_OFFSET_BITS", "-U_TIME_BITS"]
+# Both sizes of off_t and time_t are wrapped, by name; 32-bit Debian 13's and Ubuntu 24.04's gcc has only the large ones, and
+# musl 1.2.5 no names of large ones if it isn't asked.
+CFLAGS += ["-U_FILE_OFFSET_BITS", "-U_TIME_BITS", "-D_LARGEFILE64_SOURCE"]
 # A program may call us with the null pointers that libc's headers forbid, as it may the kernel.
 CFLAGS += ["-fno-delete-null-pointer-checks"]
 CFLAGS += ["-O0", "-g"] if DEBUG else ["-O1", "-g"] if SANITIZE else ["-O2"]

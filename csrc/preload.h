@@ -55,9 +55,6 @@ typedef unsigned long rc_ioctl_request;
 typedef int rc_messages_flags;
 typedef struct aiocb *const *rc_aio_list;
 #else
-#ifndef off64_t
-#define off64_t off_t
-#endif
 typedef int rc_ioctl_request;
 typedef unsigned rc_messages_flags;
 typedef struct aiocb *restrict const *rc_aio_list;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "oldest.h"
+
 #include "transport.h"
 
 #include <arpa/inet.h>

@@ -347,6 +347,7 @@ def test_a_signal_for_remotec_run_is_the_command_s(
     """Of a key both have it from the terminal; what somebody sends to the one that he started, the other is sent."""
     script = "ulimit -c 0; echo started; while :; do sleep 0.05; done"
     words = [*command(servers["fast"].address, tree, tier), "sh", "-c", script]
+    words = ["env", "--default-signal=INT,QUIT", *words]  # which a shell that put us in the background had ignored
     process = subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout and process.stdout.readline() == b"started\n"
     process.send_signal(number)

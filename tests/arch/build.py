@@ -10,7 +10,7 @@ from .architectures import CACHE, ROOT, Architecture
 
 CFLAGS = "-std=gnu11 -O2 -Wall -Wextra -Werror=implicit -fPIC -fvisibility=hidden -D_GNU_SOURCE -pthread".split()
 LDFLAGS = ["-shared", "-Wl,-soname,libremotec.so", "-Wl,-z,now,-z,relro,-z,defs", "-Wl,--as-needed", "-ldl"]
-SMALL = ["-U_FILE_OFFSET_BITS", "-U_TIME_BITS"]  # as in setup.py
+SMALL = ["-U_FILE_OFFSET_BITS", "-U_TIME_BITS", "-D_LARGEFILE64_SOURCE"]  # as in setup.py
 PROBE_FLAGS = [*"-std=gnu11 -O1 -w -pthread".split(), *SMALL]
 # A 32-bit program chooses its off_t and time_t; a 64-bit one has no choice.
 VARIANTS = {
