@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "image.h"
 #include "placeholder.h"
 #include "protocol.h"
 #include "sys.h"
@@ -147,6 +148,12 @@ static bool left(unsigned pid)
 
 int rc_cwd_find(const struct rc_proc_name *name, unsigned own, struct rc_placeholder *found)
 {
+	char path[RC_PATH_MAX];
+
+	if (name->fd == RC_PROC_EXE) {
+		*found = (struct rc_placeholder){ .handle = RC_NO_HANDLE };
+		return !*name->rest && rc_image_path(name->pid ? (unsigned)name->pid : own, path, sizeof path) > 0;
+	}
 	if (!rc_placeholder_named(name->pid ? (unsigned)name->pid : own, descriptor_of(name), found))
 		return 0;
 	if (found->handle == RC_NO_HANDLE && found->kind == RC_CWD_KIND)
@@ -162,6 +169,12 @@ ssize_t rc_cwd_readlink(const struct rc_proc_name *name, unsigned own, const str
 	int fd = -1;
 	ssize_t length;
 
+	if (name->fd == RC_PROC_EXE) {
+		length = rc_image_path(name->pid ? (unsigned)name->pid : own, whole, sizeof whole);
+		if (length >= 0)
+			memcpy(path, whole, (size_t)length < size ? (size_t)length : size);
+		return length < 0 || (size_t)length < size ? length : (ssize_t)size;
+	}
 	if (found->kind == RC_CWD_KIND)
 		fd = open_placeholder(name->pid ? (unsigned)name->pid : own, descriptor_of(name));
 	length = rc_cwd_path(found->handle, fd, whole, sizeof whole);

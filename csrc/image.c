@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cwd.h"
 #include "mapping.h"
 #include "protocol.h"
 #include "sys.h"
@@ -37,10 +38,40 @@ static int parse_script(char *head, size_t length, struct rc_image *image)
 	return 0;
 }
 
-static int fill(const struct rc_opened *opened, const char *name)
+/* The kernel keeps a program's path in the name of its file: PREFIX and that, or PREFIX alone where it is too long. */
+#define PREFIX "remotec-exe:"
+#define SHOWN "/memfd:" PREFIX			/* by /proc/<pid>/exe, and DELETED after it */
+#define DELETED " (deleted)"
+enum { MEMFD_NAME = 249 };
+
+static int make_file(uint64_t handle)
+{
+	char name[MEMFD_NAME + 1] = PREFIX, path[RC_PATH_MAX];
+	ssize_t size = rc_cwd_path(handle, -1, path, sizeof path);
+
+	if (size > 0 && (size_t)size <= sizeof name - strlen(PREFIX))
+		memcpy(name + strlen(PREFIX), path, (size_t)size);
+	return rc_sys_memfd(name, MFD_CLOEXEC);
+}
+
+ssize_t rc_image_path(unsigned pid, char *path, size_t size)
+{
+	char link[RC_FD_LINK], shown[strlen(SHOWN) + MEMFD_NAME + sizeof DELETED];
+	ssize_t length = rc_sys_readlink(AT_FDCWD, rc_sys_exe_link_of(pid, link), shown, sizeof shown);
+
+	length -= (ssize_t)strlen(SHOWN DELETED);
+	if (length <= 0 || (size_t)length >= size || memcmp(shown, SHOWN "/", strlen(SHOWN "/")) ||
+	    memcmp(shown + strlen(SHOWN) + length, DELETED, strlen(DELETED)))
+		return -ENOENT;
+	memcpy(path, shown + strlen(SHOWN), (size_t)length);
+	path[length] = '\0';
+	return length;
+}
+
+static int fill(const struct rc_opened *opened)
 {
 	struct rc_description d = { .handle = opened->handle, .kind = opened->kind };
-	int fd = rc_sys_memfd(name, MFD_CLOEXEC), high, bad;
+	int fd = make_file(opened->handle), high, bad;
 
 	if (fd < 0)
 		return fd;
@@ -50,7 +81,7 @@ static int fill(const struct rc_opened *opened, const char *name)
 	return high;
 }
 
-int rc_image_load(struct rc_location at, const char *name, struct rc_image *image)
+int rc_image_load(struct rc_location at, bool content, struct rc_image *image)
 {
 	char head[HEAD + 1] = "";
 	struct iovec part = { head, HEAD };
@@ -74,8 +105,8 @@ int rc_image_load(struct rc_location at, const char *name, struct rc_image *imag
 		result = (int)got;
 	} else if (head[0] == '#') {
 		result = parse_script(head, (size_t)got, image);
-	} else if (name) {
-		image->fd = fill(&opened, name);
+	} else if (content) {
+		image->fd = fill(&opened);
 		result = image->fd < 0 ? image->fd : 0;
 	}
 	rc_call_close(opened.handle);

@@ -16,8 +16,12 @@ struct rc_image {
 	char argument[256];		/* "", or the one argument that the line gives it */
 };
 
-/* What execve(2) says of the file: 0 and *image, or -errno (EACCES: not a regular file, or no right to execute it; ENOEXEC).  `name`
- * is what /proc shows; NULL: the content isn't asked for.  A script's interpreter is the caller's to find. */
-int rc_image_load(struct rc_location at, const char *name, struct rc_image *image);
+/* What execve(2) says of the file: 0 and *image, or -errno (EACCES: not a regular file, or no right to execute it; ENOEXEC).
+ * `content`: it is asked for.  A script's interpreter is the caller's to find. */
+int rc_image_load(struct rc_location at, bool content, struct rc_image *image);
+
+/* The path, as programs see it, of the remote program that a process executes (pid 0: this one), with a NUL: its length without
+ * that.  -ENOENT: none, or its path is too long to be known. */
+ssize_t rc_image_path(unsigned pid, char *path, size_t size);
 
 #endif

@@ -163,6 +163,7 @@ static bool is_own(const char *path, int pid)
 static int find_named(struct rc_target *t, int flags)
 {
 	int result, pid, fd;
+	bool is_link;
 
 	if (strncmp(t->given, "/dev/", 5) && strncmp(t->given, "/proc/", 6))
 		return -1;
@@ -176,10 +177,15 @@ static int find_named(struct rc_target *t, int flags)
 		t->name.pid = 0;
 	if (!*t->name.rest && (flags & AT_SYMLINK_NOFOLLOW) && (flags & RC_READ_LINK) != RC_READ_LINK)
 		return 0;
-	result = rc_cwd_find(&t->name, 0, &t->named);
-	if (result <= 0)
-		return result;
-	t->is_link = (flags & RC_READ_LINK) == RC_READ_LINK && !*t->name.rest;
+	is_link = (flags & RC_READ_LINK) == RC_READ_LINK && !*t->name.rest;
+	result = is_link || t->name.fd != RC_PROC_EXE ? rc_cwd_find(&t->name, 0, &t->named) : 0;
+	if (result <= 0)		/* but for its name a remote program is one of this machine's */
+		return result || t->name.fd != RC_PROC_EXE || is_own(t->given, pid) ? result : -1;
+	t->is_link = is_link;
+	if (t->name.fd == RC_PROC_EXE) {
+		t->at = (struct rc_location){ RC_NO_HANDLE, t->given };
+		return 1;
+	}
 	t->extra = *t->name.rest ? 0 : AT_EMPTY_PATH;
 	fd = t->name.pid ? -1 : t->name.fd == RC_PROC_CWD ? RC_CWD_FD : t->name.fd;
 	return from_handle(t, t->named.handle, t->named.kind, fd, t->name.rest);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -209,6 +210,15 @@ static char **with_session(char **environment)
 	return all;
 }
 
+/* The kernel has named a remote program after the descriptor that it was executed from. */
+static void name_program(void)
+{
+	char path[RC_PATH_MAX];
+
+	if (rc_image_path(0, path, sizeof path) > 0)
+		RC_SYS(SYS_prctl, PR_SET_NAME, strrchr(path, '/') + 1, 0, 0, 0, 0);
+}
+
 void rc_process_start(char **environment)
 {
 	char session[33];
@@ -225,6 +235,7 @@ void rc_process_start(char **environment)
 			keep(rc_config_variables[i], getenv(rc_config_variables[i]));
 	if (!rc_config.session_given)
 		environ = with_session(environment);
+	name_program();
 	if (dladdr((void *)rc_process_start, &info) && info.dli_fname) {
 		char here[RC_PATH_MAX] = "/";
 
@@ -339,10 +350,8 @@ struct program {
 
 static int load_image(const struct rc_target *t, int flags, struct rc_image *image)
 {
-	const char *slash = strrchr(t->given, '/');
-	int bad = t->extra || (flags & AT_EMPTY_PATH)
-		  ? rc_image_load((struct rc_location){ t->at.directory, "" }, "program", image)
-		  : rc_image_load(t->at, slash ? slash + 1 : t->given, image);
+	bool itself = t->extra || (flags & AT_EMPTY_PATH);
+	int bad = rc_image_load(itself ? (struct rc_location){ t->at.directory, "" } : t->at, true, image);
 
 	return bad ? rc_refuse_path("execve", t, bad) : 0;
 }

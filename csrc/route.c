@@ -349,6 +349,9 @@ static bool proc_name_of(const char *path, struct rc_proc_name *name, struct com
 		name->fd = RC_PROC_CWD;
 		if (is(c, "cwd"))
 			return true;
+		name->fd = RC_PROC_EXE;
+		if (is(c, "exe"))
+			return true;
 	}
 	if (!is(c, "fd"))
 		return false;

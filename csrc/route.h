@@ -62,16 +62,16 @@ int rc_path_fold(const char *base, const char *path, char *out, size_t size);
  * where no rule leads there. */
 int rc_route_reverse(const struct rc_routes *routes, const char *server_path, char *out, size_t size);
 
-/* What /proc and /dev call a process' descriptor or working directory. */
+/* What /proc and /dev call a process' descriptor, working directory or program. */
 struct rc_proc_name {
 	int pid;			/* 0: of who asks */
-	int fd;				/* RC_PROC_CWD: its working directory */
+	int fd;				/* RC_PROC_CWD: its working directory, RC_PROC_EXE: its program */
 	const char *rest;		/* what follows, relative to it; "." where that's only a slash */
 };
-enum { RC_PROC_CWD = -2 };
+enum { RC_PROC_CWD = -2, RC_PROC_EXE = -3 };
 
 /* Whether `path` (absolute) begins with such a name: "/dev/stdin", "/dev/fd/N", "/proc/<self, thread-self or pid>/fd/N" or its
- * "/cwd", of a thread (".../task/<tid>/...") too. */
+ * "/cwd" or "/exe", of a thread (".../task/<tid>/...") too. */
 bool rc_route_proc_name(const char *path, struct rc_proc_name *name);
 
 /* Whether `path`, folded, is "/proc/<pid>" or below it, and /proc/self is local: the process asks about itself by its number, as

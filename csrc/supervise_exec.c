@@ -37,7 +37,7 @@ static int check_interpreter(struct rc_notice *notice, const struct rc_image *sc
 		if (side != 1 || place.by_default)
 			return faccessat(AT_FDCWD, side == RC_INSTEAD ? place.route.path : image.interpreter, X_OK, AT_EACCESS)
 			       ? -errno : 0;
-		side = rc_image_load(place.at, NULL, &image);
+		side = rc_image_load(place.at, false, &image);
 		if (side < 0 || !*image.interpreter)
 			return side;
 	}
@@ -64,7 +64,7 @@ static int64_t execute(struct rc_notice *notice, int fd)
 /* A program that only the default makes remote stays local: such a rule is about files, as the original's was. */
 int64_t rc_do_execve(struct rc_notice *notice, const int64_t *a)
 {
-	const char *none[] = { NULL }, *slash;
+	const char *none[] = { NULL };
 	char name[RC_PATH_MAX + 32];
 	struct rc_image image;
 	struct rc_place place;
@@ -86,8 +86,7 @@ int64_t rc_do_execve(struct rc_notice *notice, const int64_t *a)
 	rc_debug("execve() on remote file %s", place.given);
 	if (place.extra || ((a[2] & AT_EMPTY_PATH) && !*place.given))
 		place.at.path = "";
-	slash = strrchr(place.given, '/');
-	fd = rc_image_load(place.at, *place.at.path ? slash ? slash + 1 : place.given : "program", &image);
+	fd = rc_image_load(place.at, true, &image);
 	if (fd == 0 && *image.interpreter) {
 		const char *words[] = { image.interpreter, name, NULL, NULL };
 

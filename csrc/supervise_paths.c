@@ -76,6 +76,7 @@ static bool is_own(const char *path, int pid)
 /* /dev/stdin, /proc/<pid>/fd/N, /proc/<pid>/cwd: 0 where it is local, 1 where it's a placeholder, -1: not such a name. */
 static int place_named(struct rc_notice *notice, int flags, struct rc_place *place)
 {
+	bool is_link;
 	int result;
 
 	if (strncmp(place->given, "/dev/", 5) && strncmp(place->given, "/proc/", 6))
@@ -89,10 +90,16 @@ static int place_named(struct rc_notice *notice, int flags, struct rc_place *pla
 		return -1;		/* a process of the server's */
 	if (!*place->name.rest && (flags & AT_SYMLINK_NOFOLLOW) && (flags & RC_READ_LINK) != RC_READ_LINK)
 		return 0;
-	result = rc_cwd_find(&place->name, notice->n->pid, &place->named);
-	if (result <= 0)
-		return result;
-	place->is_link = (flags & RC_READ_LINK) == RC_READ_LINK && !*place->name.rest;
+	is_link = (flags & RC_READ_LINK) == RC_READ_LINK && !*place->name.rest;
+	result = is_link || place->name.fd != RC_PROC_EXE ? rc_cwd_find(&place->name, notice->n->pid, &place->named) : 0;
+	if (result <= 0)		/* but for its name a remote program is one of this machine's */
+		return result || place->name.fd != RC_PROC_EXE || is_own(place->given, rc_target_process(notice)) ? result : -1;
+	place->is_link = is_link;
+	if (place->name.fd == RC_PROC_EXE) {
+		place->at = (struct rc_location){ RC_NO_HANDLE, place->given };
+		rc_notice_remote(notice, -1, RC_NO_HANDLE, place->given);
+		return 1;
+	}
 	place->extra = *place->name.rest ? 0 : AT_EMPTY_PATH;
 	place->at = (struct rc_location){ place->named.handle, place->name.rest };
 	if (strstr(place->name.rest, "..")) {

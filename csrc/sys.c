@@ -264,6 +264,12 @@ char *rc_sys_cwd_link_of(unsigned pid, char link[RC_FD_LINK])
 	return link;
 }
 
+char *rc_sys_exe_link_of(unsigned pid, char link[RC_FD_LINK])
+{
+	*put_text(put_process(link, pid), "/exe") = '\0';
+	return link;
+}
+
 char *rc_sys_fd_link(int fd, char link[RC_FD_LINK])
 {
 	return rc_sys_fd_link_of(0, fd, link);

@@ -84,6 +84,7 @@ int rc_sys_open(int dirfd, const char *path, int flags, unsigned mode);
 enum { RC_FD_LINK = sizeof "/proc/2147483647/fd/2147483647" };
 char *rc_sys_fd_link_of(unsigned pid, int fd, char link[RC_FD_LINK]);
 char *rc_sys_cwd_link_of(unsigned pid, char link[RC_FD_LINK]);
+char *rc_sys_exe_link_of(unsigned pid, char link[RC_FD_LINK]);
 char *rc_sys_fd_link(int fd, char link[RC_FD_LINK]);
 /* The same file once more, by that name: a description of its own. */
 int rc_sys_reopen(int fd, int flags);

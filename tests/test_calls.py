@@ -10,6 +10,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import Callable, Dict
 
@@ -240,6 +241,24 @@ def test_an_allocator_whose_first_call_starts_the_library(same: Same, build: Bui
 
 def test_stdio_in_the_preload_tier(same: Same, build: Build) -> None:
     same(f"{build('stdio', 'gcc', '-DNO_RAW_CALLS')} {{box}}", "preload")
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_remote_program_hears_of_itself(servers: Dict[str, Server], tiers: Dict[str, str], tmp_path: Path, tier: str) -> None:
+    if tiers[tier]:
+        pytest.skip(f"no {tier} tier here: {tiers[tier]}")
+    box = tmp_path / "box"
+    box.mkdir()
+    source = str(PROGRAMS / "itself.c")
+    shared = ["-shared"] if tier != "preload" else ["-c"]  # there the dynamic linker doesn't hear of it
+    subprocess.run(["gcc", *shared, "-fPIC", "-DLIBRARY", "-o", box / "beside.so", source], check=True)
+    subprocess.run(["gcc", "-o", box / "itself", source, "-L.", "-l:beside.so", "-Wl,-rpath,$ORIGIN"], cwd=box, check=True)
+    plain = subprocess.run([box / "itself"], capture_output=True)
+    away = box.rename(tmp_path / "away")
+    run = [sys.executable, "-m", "remotec", "run", "-s", servers["fast"].address, "--tier", tier]
+    done = subprocess.run([*run, "--remote", f"{box}={away}", "--", str(box / "itself")], capture_output=True)
+    expected = plain.stdout if tier != "supervisor" else re.sub(rb", .*", b", 2560", plain.stdout)  # the descriptor's name
+    assert (done.returncode, done.stderr, done.stdout) == (0, b"", expected)
 
 
 @pytest.mark.parametrize("tier", TIERS[1:])

@@ -99,6 +99,7 @@ int main(void)
 	expect_name("/proc/thread-self/fd/7/", 0, 7, ".");
 	expect_name("//proc/./12/fd/7//x/../y", 12, 7, "x/../y");
 	expect_name("/proc/12/task/13/cwd/x", 12, RC_PROC_CWD, "x");
+	expect_name("/proc/self/exe", 0, RC_PROC_EXE, "");
 	expect_name("/dev/stdin", 0, 0, "");
 	expect_name("/dev/fd/255", 0, 255, "");
 	expect_name("/dev/fd/x", 0, -1, "");
