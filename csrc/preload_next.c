@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Where the next definitions of the wrapped functions are: in the first object after this library that has one, as with
- * RTLD_NEXT; there the default version, else the oldest (what glibc keeps only for old programs has no default one).
+ * RTLD_NEXT, of a default version.  Where none has (what glibc keeps only for old programs), the oldest in the first that has any;
+ * libattr has such ones of functions that are libc's today.
  *
  * dlsym isn't asked: it allocates memory to say that a name is missing, and before glibc 2.34 always.  We may be started from
  * within the program's allocator: jemalloc reads its configuration under the lock that the second call would wait for.  And before
@@ -31,6 +32,7 @@ struct search {
 	const struct rc_wanted *list;
 	size_t count;
 	bool here;			/* from this object on */
+	bool old;			/* of no default version */
 };
 
 /* The dynamic linker has added the base to these addresses already, or (mips, musl) has not. */
@@ -52,18 +54,18 @@ static void read_object(struct object *o, const char *base, const ElfW(Dyn) *ent
 		}
 }
 
-/* Whether symbol `i` is a definition of `name`, and a better one than symbol `best` (0: none yet). */
-static bool is_better(const struct object *o, size_t i, size_t best, const char *name)
+/* Whether symbol `i` is such a definition of `name`, and a better one than symbol `best` (0: none yet). */
+static bool is_better(const struct object *o, bool old, size_t i, size_t best, const char *name)
 {
 	const ElfW(Sym) *symbol = &o->symbols[i];
 
-	if (symbol->st_shndx == SHN_UNDEF || strcmp(o->strings + symbol->st_name, name))
+	if (symbol->st_shndx == SHN_UNDEF || (o->versions && (o->versions[i] & HIDDEN) != 0) != old ||
+	    strcmp(o->strings + symbol->st_name, name))
 		return false;
-	return !best || (o->versions && ((o->versions[i] ^ HIDDEN) & HIDDEN) >= ((o->versions[best] ^ HIDDEN) & HIDDEN) &&
-			 (!(o->versions[i] & HIDDEN) || o->versions[i] < o->versions[best]));
+	return !best || (old && o->versions[i] < o->versions[best]);
 }
 
-static size_t find_by_gnu_hash(const struct object *o, const char *name)
+static size_t find_by_gnu_hash(const struct object *o, bool old, const char *name)
 {
 	const uint32_t *table = o->gnu_hash, buckets = table[0], first = table[1], words = table[2];
 	const ElfW(Addr) *bloom = (const void *)&table[4];
@@ -79,7 +81,7 @@ static size_t find_by_gnu_hash(const struct object *o, const char *name)
 	if (!(word >> hash % bits & word >> (hash >> table[3]) % bits & 1))
 		return 0;
 	for (size_t i = bucket[hash % buckets]; i >= first && i; i++) {
-		if ((chain[i - first] | 1) == (hash | 1) && is_better(o, i, best, name))
+		if ((chain[i - first] | 1) == (hash | 1) && is_better(o, old, i, best, name))
 			best = i;
 		if (chain[i - first] & 1)
 			break;
@@ -87,7 +89,7 @@ static size_t find_by_gnu_hash(const struct object *o, const char *name)
 	return best;
 }
 
-static size_t find_by_hash(const struct object *o, const char *name)
+static size_t find_by_hash(const struct object *o, bool old, const char *name)
 {
 	const Elf_Symndx *table = o->hash, *bucket = &table[2], *chain = bucket + table[0];
 	uint32_t hash = 0;
@@ -98,16 +100,18 @@ static size_t find_by_hash(const struct object *o, const char *name)
 		hash = (hash ^ (hash >> 24 & 0xf0)) & 0x0fffffff;
 	}
 	for (size_t i = bucket[hash % table[0]]; i; i = chain[i])
-		if (is_better(o, i, best, name))
+		if (is_better(o, old, i, best, name))
 			best = i;
 	return best;
 }
 
 /* NULL where the object hasn't got it. */
-static void *find_in(const struct object *o, const char *name)
+static void *find_in(const struct object *o, bool old, const char *name)
 {
-	size_t i = !o->symbols || !o->strings ? 0 : o->gnu_hash ? find_by_gnu_hash(o, name) : o->hash ? find_by_hash(o, name) : 0;
+	size_t i = 0;
 
+	if (o->symbols && o->strings && (o->versions || !old))
+		i = o->gnu_hash ? find_by_gnu_hash(o, old, name) : o->hash ? find_by_hash(o, old, name) : 0;
 	if (!i)
 		return NULL;
 	if ((o->symbols[i].st_info & 15) == STT_GNU_IFUNC)	/* what to call with is the dynamic linker's to know */
@@ -133,7 +137,7 @@ static int look(struct dl_phdr_info *info, size_t size, void *of)
 	read_object(&o, base, dynamic);
 	for (size_t i = 0; i < s->count; i++)
 		if (!*s->list[i].next)
-			*s->list[i].next = find_in(&o, s->list[i].name);
+			*s->list[i].next = find_in(&o, s->old, s->list[i].name);
 	return 0;
 }
 
@@ -178,6 +182,9 @@ void rc_find_next(const struct rc_wanted *list, size_t count)
 {
 	struct search s = { .list = list, .count = count };
 
+	dl_iterate_phdr(look, &s);
+	s.here = false;
+	s.old = true;
 	dl_iterate_phdr(look, &s);
 	for (size_t i = 0; i < count; i++)
 		if (!*list[i].next)
