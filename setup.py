@@ -28,8 +28,8 @@ FRONT_ENDS = {
 }
 
 CFLAGS = "-std=gnu11 -Wall -Wextra -Werror=implicit -fPIC -fvisibility=hidden -D_GNU_SOURCE -pthread".split()
-# Both sizes of off_t and time_t are wrapped, by name; 32-bit Debian 13's and Ubuntu 24.04's gcc has only the large ones, and
-# musl 1.2.5 no names of large ones if it isn't asked.
+# Both sizes of off_t and time_t are wrapped, by name; 32-bit Debian 13's and Ubuntu 24.04's gcc has only the large
+# ones, and musl 1.2.5 no names of large ones if it isn't asked.
 CFLAGS += ["-U_FILE_OFFSET_BITS", "-U_TIME_BITS", "-D_LARGEFILE64_SOURCE"]
 # A program may call us with the null pointers that libc's headers forbid, as it may the kernel.
 CFLAGS += ["-fno-delete-null-pointer-checks"]
@@ -39,7 +39,7 @@ SANITIZERS = "-fsanitize=address,undefined -fno-sanitize=nonnull-attribute -fno-
 SANITIZERS += ["--param=asan-instrument-allocas=0"]
 SANITIZERS = SANITIZERS if SANITIZE else []
 # Symbols are resolved at load time (now): the dynamic linker's lazy lookup isn't safe in a signal handler.
-# A call of one of our own functions is meant (symbolic), whoever else defines its name: tcmalloc's mmap is made of syscall().
+# A call of one of our own functions is meant (symbolic), whoever defines its name: tcmalloc's mmap calls syscall().
 LDFLAGS = ["-Wl,-z,now,-z,relro,-z,defs,-Bsymbolic-functions", "-pthread", *SANITIZERS]
 
 

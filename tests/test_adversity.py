@@ -125,7 +125,7 @@ def test_a_server_killed_in_the_middle(tree: Path, tiers: Dict[str, str], tier: 
 def test_signals_that_come_faster_than_replies(
     tree: Path, servers: Dict[str, Server], tiers: Dict[str, str], serve: Serve, tier: str
 ) -> None:
-    """The open of a regular file isn't interrupted; Python's handlers have no SA_RESTART, and ctypes begins nothing again."""
+    """The open of a regular file isn't interrupted, by signals without SA_RESTART either."""
     if tiers[tier]:
         pytest.skip(tiers[tier])
     host, port = servers["fast"].address.split(":")

@@ -270,9 +270,10 @@ def test_threads_and_forked_children_that_walk_at_once_read_what_is_there(
 ) -> None:
     if tiers[tier]:
         pytest.skip(f"no {tier} tier here: {tiers[tier]}")
-    plain = subprocess.run(["python3", "-SW", "ignore", "-c", THREADS, str(walked)], capture_output=True, timeout=60)
+    words = ["python3", "-SW", "ignore", "-c", THREADS]
+    plain = subprocess.run([*words, str(walked)], capture_output=True, timeout=60)
     remote = subprocess.run(
-        command(servers["fast"].address, walked, tier, "--local", "/") + ["python3", "-SW", "ignore", "-c", THREADS, "/box"],
+        [*command(servers["fast"].address, walked, tier, "--local", "/"), *words, "/box"],
         capture_output=True,
         timeout=60,
     )

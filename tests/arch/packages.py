@@ -16,7 +16,12 @@ from .architectures import CACHE, Architecture
 
 PROGRAMS = "coreutils findutils grep tar dash bash sed gawk sqlite3".split()
 PYTHON = "usr/bin/python3"  # of those that have one, in their directory
-EXTRA = {"s390x": ["python3", "libpython3-dev"], "armhf": ["python3"], "i386": ["python3"], "arm64": ["python3-minimal"]}
+EXTRA = {
+    "armhf": ["python3"],
+    "i386": ["python3"],
+    "arm64": ["python3-minimal"],
+    "s390x": ["python3", "libpython3-dev"],
+}
 
 
 class Unavailable(Exception):
