@@ -148,11 +148,11 @@ static bool left(unsigned pid)
 
 int rc_cwd_find(const struct rc_proc_name *name, unsigned own, struct rc_placeholder *found)
 {
-	char path[RC_PATH_MAX];
+	char path[RC_IMAGE_PATH];
 
 	if (name->fd == RC_PROC_EXE) {
 		*found = (struct rc_placeholder){ .handle = RC_NO_HANDLE };
-		return !*name->rest && rc_image_path(name->pid ? (unsigned)name->pid : own, path, sizeof path) > 0;
+		return !*name->rest && rc_image_path(name->pid ? (unsigned)name->pid : own, path) > 0;
 	}
 	if (!rc_placeholder_named(name->pid ? (unsigned)name->pid : own, descriptor_of(name), found))
 		return 0;
@@ -170,7 +170,7 @@ ssize_t rc_cwd_readlink(const struct rc_proc_name *name, unsigned own, const str
 	ssize_t length;
 
 	if (name->fd == RC_PROC_EXE) {
-		length = rc_image_path(name->pid ? (unsigned)name->pid : own, whole, sizeof whole);
+		length = rc_image_path(name->pid ? (unsigned)name->pid : own, whole);
 		if (length >= 0)
 			memcpy(path, whole, (size_t)length < size ? (size_t)length : size);
 		return length < 0 || (size_t)length < size ? length : (ssize_t)size;

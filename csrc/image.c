@@ -54,18 +54,18 @@ static int make_file(uint64_t handle)
 	return rc_sys_memfd(name, MFD_CLOEXEC);
 }
 
-ssize_t rc_image_path(unsigned pid, char *path, size_t size)
+int rc_image_path(unsigned pid, char path[RC_IMAGE_PATH])
 {
 	char link[RC_FD_LINK], shown[strlen(SHOWN) + MEMFD_NAME + sizeof DELETED];
 	ssize_t length = rc_sys_readlink(AT_FDCWD, rc_sys_exe_link_of(pid, link), shown, sizeof shown);
 
 	length -= (ssize_t)strlen(SHOWN DELETED);
-	if (length <= 0 || (size_t)length >= size || memcmp(shown, SHOWN "/", strlen(SHOWN "/")) ||
+	if (length <= 0 || length >= RC_IMAGE_PATH || memcmp(shown, SHOWN "/", strlen(SHOWN "/")) ||
 	    memcmp(shown + strlen(SHOWN) + length, DELETED, strlen(DELETED)))
 		return -ENOENT;
 	memcpy(path, shown + strlen(SHOWN), (size_t)length);
 	path[length] = '\0';
-	return length;
+	return (int)length;
 }
 
 static int fill(const struct rc_opened *opened)

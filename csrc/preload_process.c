@@ -213,9 +213,9 @@ static char **with_session(char **environment)
 /* The kernel has named a remote program after the descriptor that it was executed from. */
 static void name_program(void)
 {
-	char path[RC_PATH_MAX];
+	char path[RC_IMAGE_PATH];
 
-	if (rc_image_path(0, path, sizeof path) > 0)
+	if (rc_image_path(0, path) > 0)
 		RC_SYS(SYS_prctl, PR_SET_NAME, strrchr(path, '/') + 1, 0, 0, 0, 0);
 }
 

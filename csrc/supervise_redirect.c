@@ -101,6 +101,7 @@ struct redirection {
 	int path, flags;		/* which arguments they are; flags -1: none */
 	unsigned long long before[2];	/* what was in them */
 	uint64_t mask;			/* of signals, as the thread has it */
+	_Atomic uint32_t *slot;		/* of redirecting[] */
 };
 
 /* No signal comes between: its handler would run on a stack that the name lies below. */
@@ -151,6 +152,7 @@ static void leave(struct redirection *e, bool redirected, int status)
 {
 	int event = status >> 16, number = WSTOPSIG(status);
 
+	atomic_store(e->slot, 0);	/* the thread's next call is its own */
 	if (redirected)
 		ptrace(PTRACE_SETSIGMASK, e->tid, sizeof e->mask, &e->mask);
 	ptrace(PTRACE_DETACH, e->tid, 0, event || number == (SIGTRAP | 0x80) ? 0 : number);
@@ -188,12 +190,11 @@ static void follow(struct redirection *e, const char *name)
 int64_t rc_redirect(struct rc_notice *notice, int path, int flags, int fd)
 {
 	struct redirection e = { .tid = (pid_t)notice->n->pid, .narrow = notice->abi->narrow, .path = path, .flags = flags };
-	_Atomic uint32_t *slot;
 	int64_t result = RC_ANSWERED;
 	char name[NAME];
 
 	snprintf(name, sizeof name, "/proc/%d/fd/%d", getpid(), fd);
-	if (!enter_slot(notice->n->pid, &slot)) {
+	if (!enter_slot(notice->n->pid, &e.slot)) {
 		close(fd);
 		return -EAGAIN;
 	}
@@ -207,7 +208,7 @@ int64_t rc_redirect(struct rc_notice *notice, int path, int flags, int fd)
 		follow(&e, name);
 	}
 	pthread_mutex_unlock(&rc_redirect_waiting);
-	atomic_store(slot, 0);
+	atomic_compare_exchange_strong(e.slot, &(uint32_t){ notice->n->pid }, 0);	/* not another's, who has it by now */
 	close(fd);
 	return result;
 }
