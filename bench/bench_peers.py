@@ -35,7 +35,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 HERE = Path(__file__).resolve().parent
 MIB = 2**20
-BIG = 512 * MIB
+BIG = 2048 * MIB  # where a round trip takes long: some seconds of the wire, as the file's open is a round trip too
+NEAR = 512 * MIB
 PIECE = 16 * MIB
 LONG_MS = 10  # from this delay on peers run side by side, but for those that fill the wire
 TIMEOUT_S = 30
@@ -52,9 +53,9 @@ class Amounts(NamedTuple):
     starts: int
 
 
-FULL = {0: Amounts(BIG, 128 * MIB, 10000, 5000, 2000, 200), 1: Amounts(BIG, 64 * MIB, 2000, 2000, 1000, 100),
+FULL = {0: Amounts(NEAR, 128 * MIB, 10000, 5000, 2000, 200), 1: Amounts(NEAR, 64 * MIB, 2000, 2000, 1000, 100),
         LONG_MS: Amounts(BIG, PIECE, 50, 200, 200, 20)}  # fmt: skip
-QUICK = {0: Amounts(BIG, 32 * MIB, 4000, 2000, 1000, 60), 1: Amounts(BIG, 32 * MIB, 500, 500, 200, 20),
+QUICK = {0: Amounts(NEAR, 32 * MIB, 4000, 2000, 1000, 60), 1: Amounts(NEAR, 32 * MIB, 500, 500, 200, 20),
          LONG_MS: Amounts(BIG, PIECE, 25, 100, 100, 10)}  # fmt: skip
 chosen = QUICK
 

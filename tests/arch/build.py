@@ -8,9 +8,9 @@ from typing import List, Sequence
 
 from .architectures import CACHE, ROOT, Architecture
 
-CFLAGS = "-std=gnu11 -O2 -Wall -Wextra -Werror=implicit -fPIC -fvisibility=hidden -D_GNU_SOURCE -pthread".split()
-LDFLAGS = ["-shared", "-Wl,-soname,libremotec.so", "-Wl,-z,now,-z,relro,-z,defs", "-Wl,--as-needed", "-ldl"]
 SMALL = ["-U_FILE_OFFSET_BITS", "-U_TIME_BITS", "-D_LARGEFILE64_SOURCE"]  # as in setup.py
+CFLAGS = "-std=gnu11 -O2 -Wall -Wextra -Werror=implicit -fPIC -fvisibility=hidden -D_GNU_SOURCE -pthread".split() + SMALL
+LDFLAGS = ["-shared", "-Wl,-soname,libremotec.so", "-Wl,-z,now,-z,relro,-z,defs", "-Wl,--as-needed", "-ldl"]
 PROBE_FLAGS = [*"-std=gnu11 -O1 -w -pthread".split(), *SMALL]
 # A 32-bit program chooses its off_t and time_t; a 64-bit one has no choice.
 VARIANTS = {
@@ -51,7 +51,7 @@ def compile_to(target: Path, command: Sequence[str], sources: Sequence[Path], fl
 
 def library(architecture: Architecture) -> Path:
     target = CACHE / architecture.name / "libremotec.so"
-    return compile_to(target, [architecture.compiler, *CFLAGS, *SMALL], library_sources(), LDFLAGS)
+    return compile_to(target, [architecture.compiler, *CFLAGS], library_sources(), LDFLAGS)
 
 
 def probe(architecture: Architecture, variant: str) -> Path:
