@@ -11,7 +11,8 @@ from .architectures import CACHE, ROOT, Architecture
 SMALL = ["-U_FILE_OFFSET_BITS", "-U_TIME_BITS", "-D_LARGEFILE64_SOURCE"]  # as in setup.py
 CFLAGS = "-std=gnu11 -O2 -Wall -Wextra -Werror=implicit -fPIC -fvisibility=hidden -D_GNU_SOURCE -pthread".split()
 CFLAGS += SMALL
-LDFLAGS = ["-shared", "-Wl,-soname,libremotec.so", "-Wl,-z,now,-z,relro,-z,defs,-Bsymbolic-functions", "-Wl,--as-needed", "-ldl"]
+LDFLAGS = ["-shared", "-Wl,-soname,libremotec.so", "-Wl,-z,now,-z,relro,-z,defs,-Bsymbolic-functions"]
+LDFLAGS += ["-Wl,--as-needed", "-ldl"]
 PROBE_FLAGS = [*"-std=gnu11 -O1 -w -pthread".split(), *SMALL]
 # A 32-bit program chooses its off_t and time_t; a 64-bit one has no choice.
 VARIANTS = {
