@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import struct
 import subprocess
@@ -248,13 +249,15 @@ def test_a_remote_file_is_not_mounted_nor_accounted_to(servers: Dict[str, Server
     remotec = [sys.executable, "-m", "remotec", "run", "-s", servers["fast"].address, "--tier", tier]
     words = [*remotec, "--remote", f"/box={tree}", "--", "python3", "-c", REFUSED, "/box"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    # A libc without it may have come with kernel headers that have no number of it for the supervisor's table.
+    setattr_says = "EINVAL" if tier != "supervisor" or hasattr(ctypes.CDLL(None), "mount_setattr") else "ENOSYS"
     assert done.stdout.split("\n") == [
         "mount -1 ENOSYS", "umount -1 EINVAL", "umount2 -1 EINVAL", "swapon -1 EINVAL", "swapoff -1 EINVAL",
         "acct -1 EROFS", "chroot -1 ENOSYS", "fanotify_mark -1 ENOSYS",
         "fanotify_mark -1 ENOSYS", "mount -1 ENOSYS", "pivot_root -1 EINVAL", "open_tree -1 ENOSYS",
         "open_tree -1 ENOSYS", "move_mount -1 ENOSYS", "move_mount -1 ENOSYS", "fspick -1 EINVAL",
-        "mount_setattr -1 EINVAL", "quotactl -1 ENOTBLK", "__xmknod -1 EROFS", "__xmknodat -1 EROFS",
-        "__xmknodat -1 EEXIST", "",
+        f"mount_setattr -1 {setattr_says}", "quotactl -1 ENOTBLK", "__xmknod -1 EROFS",
+        "__xmknodat -1 EROFS", "__xmknodat -1 EEXIST", "",
     ]  # fmt: skip
 
 

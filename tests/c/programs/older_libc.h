@@ -47,13 +47,9 @@ static inline void closefrom(int first)
 #endif
 
 #if !__GLIBC_PREREQ(2, 35)
-#undef SYS_epoll_pwait2
-#define SYS_epoll_pwait2 441
-
+/* In milliseconds: the kernel's headers may be too old for the call's number, and then the supervisor's table as well. */
 static inline int epoll_pwait2(int epoll, struct epoll_event *events, int most, const struct timespec *timeout, const sigset_t *mask)
 {
-	long long kernels[2] = { timeout ? timeout->tv_sec : 0, timeout ? timeout->tv_nsec : 0 };
-
-	return (int)syscall(SYS_epoll_pwait2, epoll, events, most, timeout ? kernels : NULL, mask, 8);
+	return epoll_pwait(epoll, events, most, timeout ? (int)(timeout->tv_sec * 1000 + timeout->tv_nsec / 1000000) : -1, mask);
 }
 #endif
