@@ -17,7 +17,7 @@
  * takes in.  STREAMS of them share what the pool of connections can spare.  It starts with FIRST requests, or with more for
  * who reads LARGE pieces, and grows by GROWTH with each reply that didn't queue for much longer than a round trip.  What follows
  * a read of less than SMALL is taken out of the socket with it, since for the next of these that call costs more than a copy. */
-enum { CHUNK = RC_LIMIT_MAX_DATA, MOST = RC_LIMIT_MAX_IN_FLIGHT, FIRST = 1, FIRST_LARGE = 8, FIRST_LEASED = 64,
+enum { CHUNK = RC_LIMIT_MAX_DATA, MOST = RC_LIMIT_MAX_IN_FLIGHT, FIRST = 1, FIRST_LARGE = 8,
        GROWTH = 12, QUEUE_MS = 4, LARGE = 64 * 1024, SMALL = 16 * 1024, STREAMS = 24, FIRST_RUN = 2, LONGEST_RUN = 64 };
 #define NEVER UINT32_MAX
 
@@ -304,7 +304,7 @@ static ssize_t take_out(struct rc_stream *s, const struct iovec *into, int count
 /* Asked for all at once, what a far server can send before the next requests reach it; not where it may be too old by then. */
 static unsigned first_window(const struct rc_sequence *sequence, size_t want)
 {
-	return want < LARGE ? FIRST : rc_lease_holds(&sequence->lease) ? FIRST_LEASED : FIRST_LARGE;
+	return want < LARGE ? FIRST : rc_lease_holds(&sequence->lease) ? MOST : FIRST_LARGE;
 }
 
 ssize_t rc_stream_read(struct rc_sequence *sequence, uint64_t handle, const struct iovec *into, int count, int64_t offset,
