@@ -129,6 +129,11 @@ static int descriptor_of(const struct rc_proc_name *name)
 	return name->fd == RC_PROC_CWD ? RC_CWD_FD : name->fd;
 }
 
+static unsigned process_of(const struct rc_proc_name *name, unsigned own)
+{
+	return name->pid ? (unsigned)name->pid : own;
+}
+
 static int open_placeholder(unsigned pid, int fd)
 {
 	char link[RC_FD_LINK];
@@ -148,17 +153,13 @@ static bool left(unsigned pid)
 
 int rc_cwd_find(const struct rc_proc_name *name, unsigned own, struct rc_placeholder *found)
 {
-	char path[RC_IMAGE_PATH];
+	unsigned pid = process_of(name, own);
 
-	if (name->fd == RC_PROC_EXE) {
-		*found = (struct rc_placeholder){ .handle = RC_NO_HANDLE };
-		return !*name->rest && rc_image_path(name->pid ? (unsigned)name->pid : own, path) > 0;
-	}
-	if (!rc_placeholder_named(name->pid ? (unsigned)name->pid : own, descriptor_of(name), found))
+	if (!rc_placeholder_named(pid, descriptor_of(name), found))
 		return 0;
 	if (found->handle == RC_NO_HANDLE && found->kind == RC_CWD_KIND)
 		return 0;
-	if (name->fd == RC_PROC_CWD && left(name->pid ? (unsigned)name->pid : own))
+	if (name->fd == RC_PROC_CWD && left(pid))
 		return 0;
 	return found->handle == RC_NO_HANDLE || memcmp(found->session, rc_config.session, sizeof found->session) ? -EBADF : 1;
 }
@@ -166,23 +167,22 @@ int rc_cwd_find(const struct rc_proc_name *name, unsigned own, struct rc_placeho
 ssize_t rc_cwd_readlink(const struct rc_proc_name *name, unsigned own, const struct rc_placeholder *found, char *path, size_t size)
 {
 	char whole[RC_PATH_MAX];
+	unsigned pid = process_of(name, own);
 	int fd = -1;
 	ssize_t length;
 
 	if (name->fd == RC_PROC_EXE) {
-		length = rc_image_path(name->pid ? (unsigned)name->pid : own, whole);
-		if (length >= 0)
-			memcpy(path, whole, (size_t)length < size ? (size_t)length : size);
-		return length < 0 || (size_t)length < size ? length : (ssize_t)size;
+		length = rc_image_path(pid, whole);
+	} else {
+		if (found->kind == RC_CWD_KIND)
+			fd = open_placeholder(pid, descriptor_of(name));
+		length = rc_cwd_path(found->handle, fd, whole, sizeof whole);
+		length -= length > 0;		/* the NUL */
+		if (fd >= 0)
+			rc_sys_close(fd);
 	}
-	if (found->kind == RC_CWD_KIND)
-		fd = open_placeholder(name->pid ? (unsigned)name->pid : own, descriptor_of(name));
-	length = rc_cwd_path(found->handle, fd, whole, sizeof whole);
-	if (fd >= 0)
-		rc_sys_close(fd);
 	if (length < 0)
 		return length;
-	length--;		/* the NUL */
 	if ((size_t)length > size)
 		length = (ssize_t)size;
 	memcpy(path, whole, (size_t)length);

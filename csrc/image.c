@@ -63,8 +63,10 @@ int rc_image_path(unsigned pid, char path[RC_IMAGE_PATH])
 	if (length <= 0 || length >= RC_IMAGE_PATH || memcmp(shown, SHOWN "/", strlen(SHOWN "/")) ||
 	    memcmp(shown + strlen(SHOWN) + length, DELETED, strlen(DELETED)))
 		return -ENOENT;
-	memcpy(path, shown + strlen(SHOWN), (size_t)length);
-	path[length] = '\0';
+	if (path) {
+		memcpy(path, shown + strlen(SHOWN), (size_t)length);
+		path[length] = '\0';
+	}
 	return (int)length;
 }
 

@@ -21,7 +21,7 @@ struct rc_image {
 int rc_image_load(struct rc_location at, bool content, struct rc_image *image);
 
 /* The path, as programs see it, of the remote program that a process executes (pid 0: this one), with a NUL: its length without
- * that.  -ENOENT: none, or its path is too long to be known. */
+ * that.  -ENOENT: none, or its path is too long to be known.  path NULL: only that is asked. */
 enum { RC_IMAGE_PATH = 256 };
 int rc_image_path(unsigned pid, char path[RC_IMAGE_PATH]);
 

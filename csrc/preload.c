@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cwd.h"
+#include "image.h"
 #include "protocol.h"
 #include "translate.h"
 #include "transport.h"
@@ -175,17 +176,18 @@ static int find_named(struct rc_target *t, int flags)
 		return -1;		/* a process of the server's */
 	if (t->name.pid == pid)
 		t->name.pid = 0;
-	if (!*t->name.rest && (flags & AT_SYMLINK_NOFOLLOW) && (flags & RC_READ_LINK) != RC_READ_LINK)
-		return 0;
 	is_link = (flags & RC_READ_LINK) == RC_READ_LINK && !*t->name.rest;
-	result = is_link || t->name.fd != RC_PROC_EXE ? rc_cwd_find(&t->name, 0, &t->named) : 0;
-	if (result <= 0)		/* but for its name a remote program is one of this machine's */
-		return result || t->name.fd != RC_PROC_EXE || is_own(t->given, pid) ? result : -1;
-	t->is_link = is_link;
-	if (t->name.fd == RC_PROC_EXE) {
+	if (t->name.fd == RC_PROC_EXE) {	/* but for its name a remote program is one of this machine's */
+		t->is_link = is_link && rc_image_path((unsigned)t->name.pid, NULL) > 0;
 		t->at = (struct rc_location){ RC_NO_HANDLE, t->given };
-		return 1;
+		return t->is_link ? 1 : is_own(t->given, pid) ? 0 : -1;
 	}
+	if (!*t->name.rest && (flags & AT_SYMLINK_NOFOLLOW) && !is_link)
+		return 0;
+	result = rc_cwd_find(&t->name, 0, &t->named);
+	if (result <= 0)
+		return result;
+	t->is_link = is_link;
 	t->extra = *t->name.rest ? 0 : AT_EMPTY_PATH;
 	fd = t->name.pid ? -1 : t->name.fd == RC_PROC_CWD ? RC_CWD_FD : t->name.fd;
 	return from_handle(t, t->named.handle, t->named.kind, fd, t->name.rest);

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/un.h>
@@ -210,12 +211,13 @@ static char **with_session(char **environment)
 	return all;
 }
 
-/* The kernel has named a remote program after the descriptor that it was executed from. */
+/* The kernel has named a remote program after the descriptor that it was executed from, by a path in /proc. */
 static void name_program(void)
 {
+	const char *executed = (const char *)getauxval(AT_EXECFN);
 	char path[RC_IMAGE_PATH];
 
-	if (rc_image_path(0, path) > 0)
+	if (executed && !strncmp(executed, "/proc/", 6) && rc_image_path(0, path) > 0)
 		RC_SYS(SYS_prctl, PR_SET_NAME, strrchr(path, '/') + 1, 0, 0, 0, 0);
 }
 

@@ -14,6 +14,7 @@
 
 #include "change.h"
 #include "cwd.h"
+#include "image.h"
 #include "config.h"
 #include "layout.h"
 #include "lookup.h"
@@ -88,18 +89,21 @@ static int place_named(struct rc_notice *notice, int flags, struct rc_place *pla
 	if (place->name.pid && rc_route_path(&rc_config.routes, "/", place->given, &place->route) == 0 &&
 	    place->route.side == RC_REMOTE)
 		return -1;		/* a process of the server's */
-	if (!*place->name.rest && (flags & AT_SYMLINK_NOFOLLOW) && (flags & RC_READ_LINK) != RC_READ_LINK)
-		return 0;
 	is_link = (flags & RC_READ_LINK) == RC_READ_LINK && !*place->name.rest;
-	result = is_link || place->name.fd != RC_PROC_EXE ? rc_cwd_find(&place->name, notice->n->pid, &place->named) : 0;
-	if (result <= 0)		/* but for its name a remote program is one of this machine's */
-		return result || place->name.fd != RC_PROC_EXE || is_own(place->given, rc_target_process(notice)) ? result : -1;
-	place->is_link = is_link;
-	if (place->name.fd == RC_PROC_EXE) {
+	if (place->name.fd == RC_PROC_EXE) {	/* but for its name a remote program is one of this machine's */
+		if (!is_link || rc_image_path(place->name.pid ? (unsigned)place->name.pid : notice->n->pid, NULL) < 0)
+			return is_own(place->given, rc_target_process(notice)) ? 0 : -1;
+		place->is_link = true;
 		place->at = (struct rc_location){ RC_NO_HANDLE, place->given };
 		rc_notice_remote(notice, -1, RC_NO_HANDLE, place->given);
 		return 1;
 	}
+	if (!*place->name.rest && (flags & AT_SYMLINK_NOFOLLOW) && !is_link)
+		return 0;
+	result = rc_cwd_find(&place->name, notice->n->pid, &place->named);
+	if (result <= 0)
+		return result;
+	place->is_link = is_link;
 	place->extra = *place->name.rest ? 0 : AT_EMPTY_PATH;
 	place->at = (struct rc_location){ place->named.handle, place->name.rest };
 	if (strstr(place->name.rest, "..")) {
