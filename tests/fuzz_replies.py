@@ -15,11 +15,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
 from typing import Any, List, Optional
 
 from oracle import TIERS, Server, command, make_tree
+from relay import Relay, frames
 from remotec import protocol
 from remotec.protocol import HEADER
 
@@ -101,28 +101,12 @@ class Liar:
         return made
 
 
-class LyingRelay:
+class LyingRelay(Relay):
     def __init__(self, address: str, liar: Liar) -> None:
-        host, _, port = address.rpartition(":")
-        self.server = (host, int(port))
         self.liar = liar
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(address)
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                near = self.listener.accept()[0]
-            except OSError:
-                return
-            far = socket.create_connection(self.server)
-            for stream in (near, far):
-                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
-            threading.Thread(target=self._answer, args=(far, near), daemon=True).start()
-
-    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+    def ask(self, source: socket.socket, target: socket.socket) -> None:
         try:
             while data := source.recv(65536):
                 target.sendall(data)
@@ -133,18 +117,13 @@ class LyingRelay:
         except OSError:
             pass
 
-    def _answer(self, source: socket.socket, target: socket.socket) -> None:
+    def answer(self, source: socket.socket, target: socket.socket) -> None:
         pending = bytearray()
         try:
             while data := source.recv(1 << 20):
                 pending += data
-                while len(pending) >= HEADER.size:
-                    head = HEADER.parse(bytes(pending[: HEADER.size]))
-                    end = HEADER.size + head.length
-                    if len(pending) < end:
-                        break
-                    said = self.liar.say(head, bytes(pending[HEADER.size : end]))
-                    del pending[:end]
+                for head, payload in frames(pending):
+                    said = self.liar.say(head, payload)
                     if said is None:
                         raise OSError
                     target.sendall(b"".join(said))

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""A relay between clients and a server that counts what is asked for."""
+"""Relays between clients and a server: one that counts what is asked for."""
 
 from __future__ import annotations
 
 import socket
 import threading
 from collections import Counter
+from typing import Any, Iterator, Tuple
 
 from remotec import protocol
 from remotec.protocol import HEADER
@@ -15,15 +16,26 @@ NOT_WAITED_FOR = {protocol.HELLO.code, protocol.RECALL.code}
 ONE_WAY = protocol.FRAME_FLAGS["FRAME_ONE_WAY"]
 
 
-class CountingRelay:
-    """Carries connections, counts the requests that have a reply, but for what no program waits for: HELLO, RECALL."""
+def frames(pending: bytearray) -> Iterator[Tuple[Any, bytes]]:
+    """Takes each whole frame out of what has come: its header and its payload."""
+    while len(pending) >= HEADER.size:
+        header = HEADER.parse(bytes(pending[: HEADER.size]))
+        end = HEADER.size + header.length
+        if len(pending) < end:
+            return
+        payload = bytes(pending[HEADER.size : end])
+        del pending[:end]
+        yield header, payload
+
+
+class Relay:
+    """Carries connections; each direction of each has a thread."""
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
         self.server = (host, int(port))
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
-        self.counts: Counter[str] = Counter()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -35,8 +47,30 @@ class CountingRelay:
             far = socket.create_connection(self.server)
             for stream in (near, far):
                 stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._carry, args=(near, far, True), daemon=True).start()
-            threading.Thread(target=self._carry, args=(far, near, False), daemon=True).start()
+            threading.Thread(target=self.ask, args=(near, far), daemon=True).start()
+            threading.Thread(target=self.answer, args=(far, near), daemon=True).start()
+
+    def ask(self, source: socket.socket, target: socket.socket) -> None:
+        """What a client says."""
+        raise NotImplementedError
+
+    def answer(self, source: socket.socket, target: socket.socket) -> None:
+        """What the server says."""
+        raise NotImplementedError
+
+
+class CountingRelay(Relay):
+    """Counts the requests that have a reply, but for what no program waits for: HELLO, RECALL."""
+
+    def __init__(self, address: str) -> None:
+        self.counts: Counter[str] = Counter()
+        super().__init__(address)
+
+    def ask(self, source: socket.socket, target: socket.socket) -> None:
+        self._carry(source, target, True)
+
+    def answer(self, source: socket.socket, target: socket.socket) -> None:
+        self._carry(source, target, False)
 
     def _carry(self, source: socket.socket, target: socket.socket, requests: bool) -> None:
         pending = bytearray()
@@ -52,10 +86,6 @@ class CountingRelay:
             target.close()
 
     def _count(self, pending: bytearray) -> None:
-        while len(pending) >= HEADER.size:
-            header = HEADER.parse(bytes(pending[: HEADER.size]))
-            if len(pending) < HEADER.size + header.length:
-                return
-            del pending[: HEADER.size + header.length]
+        for header, _ in frames(pending):
             if not header.flags & ONE_WAY and header.operation not in NOT_WAITED_FOR:
                 self.counts[NAMES[header.operation]] += 1
