@@ -290,13 +290,26 @@ static void release(_Atomic uint32_t *sequence, uint32_t claimed)
 	atomic_store_explicit(sequence, claimed + 1, memory_order_release);
 }
 
+/* How readily a row gives way to another: empty ones first, then those that have nothing more to say, and a listing's, of which
+ * there are so many that they'd push out, above all, the older one that says which directory they are of; then the oldest. */
+static uint64_t readiness(const struct row *row, uint32_t now)
+{
+	enum { CHEAP = 32, EMPTY_ROW = 33 };
+	int32_t age = (int32_t)(now - row->fact.asked_ms);
+	int lasts = row->fact.flags & RC_FACT_CONFIRMABLE ? RC_CONFIRM_MS : rc_config.max_stale_ms;
+	bool cheap = row->fact.flags & RC_FACT_LISTED || age > lasts, empty = !row->key.half[0] && !row->key.half[1];
+
+	return (uint64_t)empty << EMPTY_ROW | (uint64_t)cheap << CHEAP | (age > 0 ? (uint32_t)age : 0);
+}
+
 void rc_cache_keep(struct rc_key key, unsigned kind, const struct rc_fact *fact)
 {
 	struct row *ways = ways_of(&key, kind), *row = NULL;
-	uint32_t claimed, oldest = 0;
+	uint64_t readiest = 0;
+	uint32_t claimed;
 
-	for (int i = 0; i < WAYS; i++) {		/* its own, else the oldest */
-		uint32_t age = fact->asked_ms - ways[i].fact.asked_ms;
+	for (int i = 0; i < WAYS; i++) {
+		uint64_t ready = readiness(&ways[i], fact->asked_ms);
 
 		if (atomic_load(&ways[i].sequence) & 1)
 			continue;
@@ -304,9 +317,9 @@ void rc_cache_keep(struct rc_key key, unsigned kind, const struct rc_fact *fact)
 			row = &ways[i];
 			break;
 		}
-		if (!row || age > oldest) {
+		if (!row || ready > readiest) {
 			row = &ways[i];
-			oldest = age;
+			readiest = ready;
 		}
 	}
 	if (!row || !claim(&row->sequence, &claimed))

@@ -45,7 +45,9 @@ enum rc_fact_kind {
 	RC_FACT_END,		/* offset at which a directory has no more entries */
 };
 
-enum { RC_FACT_NO_XATTRS = 1, RC_FACT_LISTED = 2 };
+enum { RC_FACT_NO_XATTRS = 1, RC_FACT_LISTED = 2, RC_FACT_CONFIRMABLE = 4 };
+/* For how long what is CONFIRMABLE is worth asking whether it's still so. */
+enum { RC_CONFIRM_MS = 60000 };
 
 struct rc_fact {
 	uint32_t asked_ms;	/* when the request was sent (rc_cache_now) */

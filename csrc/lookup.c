@@ -15,8 +15,6 @@
 
 /* -------------------------------------------------------------------------------------------------- places */
 
-enum { CONFIRM_MS = 60000 };
-
 struct place {
 	struct rc_location at;
 	struct rc_key own, parent;
@@ -136,7 +134,7 @@ static bool confirm(const struct place *place, struct rc_fact *directory)
 	size_t length = (size_t)(place->name - place->at.path);
 	struct rc_stat stat;
 
-	if (asked_ms - directory->asked_ms > CONFIRM_MS || length >= sizeof path || !rc_directory_is_listed(directory->number))
+	if (asked_ms - directory->asked_ms > RC_CONFIRM_MS || length >= sizeof path || !rc_directory_is_listed(directory->number))
 		return false;
 	memcpy(path, place->at.path, length);
 	path[length] = '\0';
@@ -300,10 +298,12 @@ static void keep_opened(const struct place *place, int flags, const struct rc_op
 		return;
 	if (!(flags & O_PATH))
 		keep_stat(place, stat_kind(flags & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0), known->asked_ms, &opened->stat);
-	if (opened->kind == RC_KIND_DIRECTORY)
+	if (opened->kind == RC_KIND_DIRECTORY) {
+		fact.flags = RC_FACT_CONFIRMABLE;
 		rc_cache_keep(place->own, RC_FACT_DIRECTORY, &fact);
-	else if (known->content.sequence && !before)
+	} else if (known->content.sequence && !before) {
 		rc_cache_keep(place->own, RC_FACT_OPENED, &fact);
+	}
 }
 
 int rc_lookup_open(struct rc_location at, int flags, unsigned mode, uint64_t resolve, struct rc_opened *opened,

@@ -77,6 +77,30 @@ static void test_rows(void)
 	EXPECT(!rc_cache_find(key_of("a"), RC_FACT_STAT, &found));	/* it's bounded */
 }
 
+/* The name of a directory's file is looked for by the row that says what the directory was opened as, the oldest of all. */
+static void test_a_listing_pushes_out_no_other_row(void)
+{
+	enum { NAMES = 100000 };
+	struct rc_fact directory = { .asked_ms = rc_cache_now() - 100, .flags = RC_FACT_CONFIRMABLE }, found;
+	struct rc_fact listed = { .asked_ms = rc_cache_now(), .flags = RC_FACT_LISTED };
+	char name[16];
+
+	for (int i = 0; i < 64; i++) {
+		snprintf(name, sizeof name, "d%d", i);
+		rc_cache_keep(key_of(name), RC_FACT_DIRECTORY, &directory);
+	}
+	for (int i = 0; i < NAMES; i++) {
+		snprintf(name, sizeof name, "l%d", i);
+		rc_cache_keep(key_of(name), RC_FACT_LSTAT, &listed);
+	}
+	for (int i = 0; i < 64; i++) {
+		snprintf(name, sizeof name, "d%d", i);
+		EXPECT(rc_cache_find(key_of(name), RC_FACT_DIRECTORY, &found));
+	}
+	snprintf(name, sizeof name, "l%d", NAMES - 1);
+	EXPECT(rc_cache_find(key_of(name), RC_FACT_LSTAT, &found));
+}
+
 static void test_age(void)
 {
 	uint32_t now = rc_cache_now();
@@ -205,6 +229,7 @@ int main(void)
 	EXPECT(rc_cache_on());
 	usleep(2000);
 	test_keys();
+	test_a_listing_pushes_out_no_other_row();
 	test_rows();
 	test_age();
 	test_contents();
