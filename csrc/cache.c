@@ -35,6 +35,7 @@ struct head {
 	_Atomic uint32_t next[CLASSES];
 	uint64_t secret[2];
 	struct rc_leases leases;
+	struct rc_outage outage;
 };
 _Static_assert(sizeof(struct head) <= PAGE, "the head fits its page");
 
@@ -153,6 +154,11 @@ bool rc_cache_on(void)
 struct rc_leases *rc_cache_leases(void)
 {
 	return is_mapped() ? &cache.head->leases : NULL;
+}
+
+struct rc_outage *rc_cache_outage(void)
+{
+	return is_mapped() ? &cache.head->outage : NULL;
 }
 
 /* procfs and its like neither count blocks nor say which files are immutable; a file system that keeps files does one of them,

@@ -15,6 +15,7 @@
 #include <sys/time.h>
 #include <sys/un.h>
 
+#include "cache.h"
 #include "config.h"
 #include "protocol.h"
 #include "stats.h"
@@ -148,21 +149,25 @@ static void set_option(int fd, int level, int option, int value)
 bool (*rc_wait_over)(void);
 
 /* 0: for ever. */
-static void set_reply_timeout(int fd, int ms)
+static void set_timeout(int fd, int option, int ms)
 {
-	/* In the layout that this libc's SO_RCVTIMEO means. */
+	/* In the layout that this libc's options mean. */
 	struct timeval timeout = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
 
-	RC_SYS(SYS_setsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout, 0);
+	RC_SYS(SYS_setsockopt, fd, SOL_SOCKET, option, &timeout, sizeof timeout, 0);
+}
+
+static int whole_timeout_ms(void)
+{
+	return rc_config.timeout_s * 1000;
 }
 
 static void tune(int fd)
 {
 	static const char *const choices[] = { "cubic", "reno" };
-	struct timeval timeout = { .tv_sec = rc_config.timeout_s };
 
-	set_reply_timeout(fd, rc_config.timeout_s * 1000);
-	RC_SYS(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout, 0);
+	set_timeout(fd, SO_RCVTIMEO, whole_timeout_ms());
+	set_timeout(fd, SO_SNDTIMEO, whole_timeout_ms());
 	if (server.at.ss_family == AF_UNIX)
 		return;
 	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
@@ -170,7 +175,7 @@ static void tune(int fd)
 	set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 10);
 	set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);
 	set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
-	set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, rc_config.timeout_s * 1000);
+	set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, whole_timeout_ms());
 	/* One that paces its packets loses two thirds of the throughput on loopback (bench/README.md), and what has begun with it
 	 * goes on pacing with any other. */
 	for (size_t i = 0; server.loopback && i < 2; i++)
@@ -178,14 +183,14 @@ static void tune(int fd)
 			break;
 }
 
-static int finish_connecting(int fd)
+static int finish_connecting(int fd, int timeout_ms)
 {
 	struct pollfd wait = { .fd = fd, .events = POLLOUT };
 	int error = 0, ready;
 	socklen_t size = sizeof error;
 
 	do
-		ready = rc_sys_poll(&wait, 1, rc_config.timeout_s ? rc_config.timeout_s * 1000 : -1);
+		ready = rc_sys_poll(&wait, 1, timeout_ms ? timeout_ms : -1);
 	while (ready == -EINTR);
 	if (ready <= 0)
 		return ready ? ready : -ETIMEDOUT;
@@ -193,7 +198,8 @@ static int finish_connecting(int fd)
 	return -error;
 }
 
-static int dial(struct connection *c)
+/* timeout_ms: of the connecting. */
+static int dial(struct connection *c, int timeout_ms)
 {
 	int fd, high, result;
 	socklen_t size = sizeof c->cookie;
@@ -206,7 +212,7 @@ static int dial(struct connection *c)
 	tune(fd);
 	result = (int)RC_SYS(SYS_connect, fd, &server.at, server.length, 0, 0, 0);
 	if (result == -EINPROGRESS || result == -EINTR)
-		result = finish_connecting(fd);
+		result = finish_connecting(fd, timeout_ms);
 	if (!result) {
 		high = rc_sys_dup_high(fd, rc_transport_floor(), 1);
 		if (high >= 0) {
@@ -243,7 +249,7 @@ static void hang_up(struct connection *c)
 
 /* A connection for this call alone: an idle one of the pool, else a new one in a free slot of it, else (all are busy, or
  * this is a vfork child with its own descriptors in our memory) `spare`, which is closed after the call. */
-static int check_out(struct connection **out, struct connection *spare, bool fresh)
+static int check_out(struct connection **out, struct connection *spare, bool fresh, int timeout_ms)
 {
 	bool ours = rc_sys_getpid() == atomic_load_explicit(&pool_pid, memory_order_relaxed);
 	struct connection *c = spare;
@@ -269,7 +275,7 @@ static int check_out(struct connection **out, struct connection *spare, bool fre
 			break;
 		}
 	}
-	result = dial(c);
+	result = dial(c, timeout_ms);
 	if (result && c != spare)
 		atomic_store(&c->state, EMPTY);
 	*out = c;
@@ -458,6 +464,75 @@ static int read_greeting(struct connection *c, struct rc_server_info *info, bool
 	return 0;
 }
 
+/* ------------------------------------------------------------------------------------------------ outages */
+
+static int say_hello(struct rc_server_info *info, int timeout_ms, bool *refused)
+{
+	struct connection c = { .fd = -1 };
+	uint8_t hello[HELLO_BYTES];
+	int result = dial(&c, timeout_ms);
+
+	*refused = false;
+	if (!result) {
+		struct iovec part = { hello, put_hello(hello, sizeof hello) };
+
+		set_timeout(c.fd, SO_RCVTIMEO, timeout_ms);
+		result = send_parts(c.fd, &part, 1);
+		if (!result)
+			result = read_greeting(&c, info, refused);
+		hang_up(&c);
+	}
+	return result;
+}
+
+static struct rc_outage *outage(void)
+{
+	static struct rc_outage own;
+	struct rc_outage *shared = rc_cache_outage();
+
+	return shared ? shared : &own;
+}
+
+static int heard(int result)
+{
+	uint32_t none = 0;
+
+	if (result == -ETIMEDOUT)
+		atomic_compare_exchange_strong(&outage()->silences, &none, 1);
+	return result;
+}
+
+static int short_timeout_ms(void)
+{
+	return rc_config.timeout_s > 4 ? whole_timeout_ms() / 4 : rc_config.timeout_s ? 1000 : 0;
+}
+
+/* Once the server hasn't answered in time, no other call waits that long for it: those that come after it first see whether it's
+ * there, for it can be one file that isn't answered for, on a disk that hangs; and after the second that saw nothing, they fail
+ * at once for a while.  Of who waits for no reply nothing is asked: it may have gone out all the same. */
+static int check_that_it_is_there(bool waits)
+{
+	enum { SURE = 3 };
+	struct rc_outage *o = outage();
+	uint32_t silences = atomic_load_explicit(&o->silences, memory_order_relaxed);
+	struct rc_server_info info;
+	bool refused;
+
+	if (!silences)
+		return 0;
+	if (silences >= SURE && (int32_t)(atomic_load(&o->until_ms) - rc_cache_now()) > 0)
+		return -ETIMEDOUT;
+	if (!waits)
+		return 0;
+	if (say_hello(&info, short_timeout_ms(), &refused) == -ETIMEDOUT) {
+		atomic_store(&o->until_ms, rc_cache_now() + (uint32_t)short_timeout_ms());
+		atomic_store(&o->silences, silences < SURE ? silences + 1 : SURE);
+		return -ETIMEDOUT;
+	}
+	atomic_store(&o->silences, 0);
+	return 0;
+}
+
 /* ---------------------------------------------------------------------------------------------- exchanges */
 
 static void cancel(struct connection *c, uint32_t request_id)
@@ -597,7 +672,7 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 		if (x->interruptible && !cancelled) {
 			cancel(c, request_id);
 			if (!rc_wait_over)
-				set_reply_timeout(c->fd, rc_config.timeout_s * 1000);
+				set_timeout(c->fd, SO_RCVTIMEO, whole_timeout_ms());
 		}
 		cancelled = true;
 	}
@@ -605,7 +680,7 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 		return got == 0 ? -ECONNRESET : got == -EAGAIN ? -ETIMEDOUT : (int)got;
 	rc_count(RC_COUNT_RECEIVED, (uint64_t)got);
 	if (x->interruptible)
-		set_reply_timeout(c->fd, rc_config.timeout_s * 1000);
+		set_timeout(c->fd, SO_RCVTIMEO, whole_timeout_ms());
 	if ((size_t)got < RC_HEADER_SIZE) {
 		bad = receive(c->fd, head + got, (size_t)(RC_HEADER_SIZE - got));
 		if (bad)
@@ -643,12 +718,14 @@ static int try_once(struct rc_exchange *x, bool one_way, bool fresh, bool *broke
 	struct rc_writer w = { .at = head, .end = head + sizeof head };
 	struct rc_header header = { .operation = x->operation, .flags = one_way ? RC_FRAME_ONE_WAY : 0 };
 	struct iovec parts[8];
-	int count = 0, result = check_out(&c, &spare, fresh);
+	int count = 0, result = check_that_it_is_there(!one_way);
 	bool usable = false, pending, refused = false;
 
 	*broken = false;
+	if (!result)
+		result = check_out(&c, &spare, fresh, one_way ? short_timeout_ms() : whole_timeout_ms());
 	if (result)
-		return result;
+		return heard(result);
 	pending = !c->greeted;
 	if (pending)
 		parts[count++] = (struct iovec){ hello, put_hello(hello, sizeof hello) };
@@ -668,7 +745,7 @@ static int try_once(struct rc_exchange *x, bool one_way, bool fresh, bool *broke
 		result = read_greeting(c, &info, &refused);
 	}
 	if (!result && x->interruptible)
-		set_reply_timeout(c->fd, rc_wait_over ? RC_WAIT_CHECK_MS : 0);
+		set_timeout(c->fd, SO_RCVTIMEO, rc_wait_over ? RC_WAIT_CHECK_MS : 0);
 	if (!result && !one_way)
 		result = read_reply(c, x, header.request_id, &usable);
 	else
@@ -677,7 +754,7 @@ static int try_once(struct rc_exchange *x, bool one_way, bool fresh, bool *broke
 	check_in(c, usable);
 	if (!one_way)
 		rc_stats_waited(began_ns);
-	return result;
+	return usable ? result : heard(result);
 }
 
 int rc_exchange(struct rc_exchange *x)
@@ -705,8 +782,10 @@ int rc_line_take_ahead(struct connection **line)
 {
 	struct connection spare = { .fd = -1 }, *c;
 	uint8_t hello[HELLO_BYTES];
-	int result = check_out(&c, &spare, false);
+	int result = check_that_it_is_there(true);
 
+	if (!result)
+		result = heard(check_out(&c, &spare, false, whole_timeout_ms()));
 	if (result)
 		return result;
 	if (c == &spare) {		/* the pool is used up, or this is a vfork child */
@@ -773,7 +852,7 @@ int rc_line_header(struct connection *line, struct rc_header *header)
 	rc_stats_waited(began_ns);
 	if (!bad)
 		*header = rc_get_header(&r);
-	return bad;
+	return heard(bad);
 }
 
 int rc_line_receive_all(struct connection *line, void *to, size_t count)
@@ -782,7 +861,7 @@ int rc_line_receive_all(struct connection *line, void *to, size_t count)
 	int bad = receive(line->fd, to, count);
 
 	rc_stats_waited(began_ns);
-	return bad;
+	return heard(bad);
 }
 
 ssize_t rc_line_receive(struct connection *line, const struct iovec *into, int parts, bool all)
@@ -801,7 +880,7 @@ ssize_t rc_line_receive(struct connection *line, const struct iovec *into, int p
 	rc_stats_waited(began_ns);
 	if (got > 0)
 		rc_count(RC_COUNT_RECEIVED, (uint64_t)got);
-	return got > 0 ? got : got == 0 ? -ECONNRESET : got == -EAGAIN ? -ETIMEDOUT : got;
+	return got > 0 ? got : got == 0 ? -ECONNRESET : heard(got == -EAGAIN ? -ETIMEDOUT : (int)got);
 }
 
 int rc_line_socket(const struct connection *line)
@@ -816,19 +895,9 @@ void rc_line_give_back(struct connection *line, bool usable)
 
 int rc_hello(struct rc_server_info *info, char *problem, size_t size)
 {
-	struct connection c = { .fd = -1 };
-	uint8_t hello[HELLO_BYTES];
-	bool refused = false;
-	int result = dial(&c);
+	bool refused;
+	int result = say_hello(info, whole_timeout_ms(), &refused);
 
-	if (!result) {
-		struct iovec part = { hello, put_hello(hello, sizeof hello) };
-
-		result = send_parts(c.fd, &part, 1);
-		if (!result)
-			result = read_greeting(&c, info, &refused);
-		hang_up(&c);
-	}
 	if (result && size) {
 		const char *what = result == -EPROTO ? "what answers there is not a remotec server"
 				   : refused && result == -EPROTONOSUPPORT ? "the server speaks another version of the protocol"

@@ -11,6 +11,7 @@
 #ifndef RC_TRANSPORT_H
 #define RC_TRANSPORT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -65,6 +66,12 @@ ssize_t rc_line_receive(struct connection *line, const struct iovec *into, int p
 int rc_line_socket(const struct connection *line);
 /* usable: every reply has been taken. */
 void rc_line_give_back(struct connection *line, bool usable);
+
+/* What the session's processes have seen of a server that doesn't answer, where they share memory (cache.h). */
+struct rc_outage {
+	_Atomic uint32_t silences;		/* 0, or how many waited in vain, as far as it matters */
+	_Atomic uint32_t until_ms;		/* until then nobody else tries */
+};
 
 /* Finds the server's address from rc_config.server; call it once, before anything else.  0 or -errno, and then every call
  * returns that. */

@@ -9,12 +9,14 @@ import socket
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 
 from oracle import TIERS, Server, command
+from relay import Relay
 from remotec import protocol
 from remotec.client import Client
 from remotec.session import Connection
@@ -263,6 +265,74 @@ def test_a_server_that_is_silent_from_now_on(tree: Path, tier: str, act: str) ->
         server.process.kill()
         process.kill()
     assert process.returncode == 1 and err.splitlines()[-1].startswith(b"TimeoutError: ")
+
+
+class Mute(Relay):
+    """A network that carries nothing while it is `cut`; `lost`: how often something was sent then."""
+
+    def __init__(self, address: str) -> None:
+        self.cut, self.lost = False, 0
+        super().__init__(address)
+
+    def ask(self, source: socket.socket, target: socket.socket) -> None:
+        with source, target, suppress(OSError):
+            while data := source.recv(65536):
+                self.lost += self.cut
+                if not self.cut:
+                    target.sendall(data)
+
+    def answer(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+
+
+OUTAGE = """
+import os, time
+os.stat("/box/one")
+print("asked", flush=True)
+input()
+for i in range(200):
+    try:
+        os.stat(f"/box/{i}")
+    except TimeoutError:
+        pass
+    else:
+        raise SystemExit("answered")
+print("over", flush=True)
+input()
+while True:
+    try:
+        os.stat("/box/one")
+        break
+    except TimeoutError:
+        time.sleep(0.1)
+"""
+
+
+def test_who_goes_on_without_a_server_does_not_wait_for_it_each_time(
+    tree: Path, tier: str, servers: Dict[str, Server]
+) -> None:
+    relay = Mute(servers["fast"].address)
+    process = subprocess.Popen(
+        [*command(relay.address, tree, tier, "--timeout", "1"), "python3", "-c", OUTAGE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout and process.stdin
+    try:
+        assert process.stdout.readline() == b"asked\n"
+        relay.cut = True
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"over\n"
+        assert relay.lost < 50
+        relay.cut = False
+        process.communicate(b"\n", timeout=30)
+    finally:
+        process.kill()
+        relay.listener.close()
+    assert process.returncode == 0
 
 
 def answering(change: Callable[[int, bytes], Optional[bytes]]) -> Callable[[socket.socket], None]:
