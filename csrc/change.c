@@ -18,10 +18,10 @@ int rc_change_existing(struct rc_location at, int flags)
 	return result < 0 ? result : -EROFS;
 }
 
-int rc_change_size(struct rc_location at, int flags)
+int rc_change_size(struct rc_location at, int flags, int64_t size)
 {
 	struct rc_stat stat;
-	int result = rc_call_stat(at, flags & AT_EMPTY_PATH, STATX_TYPE, &stat);
+	int result = size < 0 ? -EINVAL : rc_call_stat(at, flags & AT_EMPTY_PATH, STATX_TYPE, &stat);
 
 	if (result)
 		return result;
@@ -83,36 +83,50 @@ int rc_change_new(struct rc_location at, bool directory)
 	return result ? result : slash && !directory ? -ENOENT : -EROFS;
 }
 
-/* Linux asks for write access before it looks the entry up: removing what isn't there is EROFS too.  Before that, it refuses
- * what has no name of its own: with `dot` or `dots`. */
-static int entry(struct rc_location at, int dot, int dots)
+int rc_change_node(struct rc_location at, unsigned mode)
 {
-	int result = walk_to_parent(at);
+	switch (mode & S_IFMT) {
+	case 0: case S_IFREG: case S_IFCHR: case S_IFBLK: case S_IFIFO: case S_IFSOCK:
+		return rc_change_new(at, false);
+	case S_IFDIR:
+		return -EPERM;
+	}
+	return -EINVAL;
+}
+
+/* Only what has a name of its own can be removed or renamed. */
+enum last { NAME, DOT, DOTS };
+
+static enum last kind_of_last(struct rc_location at)
+{
 	const char *last = at.path + last_component(at.path);
 	size_t length = bare_length(last);
 
-	return result ? result
-	     : length == 1 && last[0] == '.' ? dot
-	     : length == 2 && last[0] == '.' && last[1] == '.' ? dots : -EROFS;
+	return length > 2 || last[0] != '.' ? NAME : length == 1 ? DOT : last[1] == '.' ? DOTS : NAME;
 }
 
+/* Linux asks for write access before it looks the entry up: removing what isn't there is EROFS too. */
 int rc_change_entry(struct rc_location at, int flags)
 {
-	if (flags & ~AT_REMOVEDIR)
-		return -EINVAL;
-	return flags ? entry(at, -EINVAL, -ENOTEMPTY) : entry(at, -EISDIR, -EISDIR);
+	int result = flags & ~AT_REMOVEDIR ? -EINVAL : walk_to_parent(at);
+	enum last last = kind_of_last(at);
+
+	return result ? result : last == NAME ? -EROFS : !flags ? -EISDIR : last == DOT ? -EINVAL : -ENOTEMPTY;
 }
 
-int rc_change_name(struct rc_location at)
+enum { NOREPLACE = 1, EXCHANGE = 2, WHITEOUT = 4 };	/* RENAME_…: not every libc names them */
+
+int rc_change_name(struct rc_location at, unsigned flags, bool *named)
 {
-	return entry(at, -EBUSY, -EBUSY);
+	bool wrong = flags & ~(unsigned)(NOREPLACE | EXCHANGE | WHITEOUT) || (flags & EXCHANGE && flags & ~(unsigned)EXCHANGE);
+
+	*named = kind_of_last(at) == NAME;
+	return wrong ? -EINVAL : walk_to_parent(at);
 }
 
-int rc_change_name_flags(unsigned flags)
+int rc_change_rename(bool from_named, bool to_named, unsigned flags)
 {
-	enum { NOREPLACE = 1, EXCHANGE = 2, WHITEOUT = 4 };	/* RENAME_…: not every libc names them */
-
-	return flags & ~(unsigned)(NOREPLACE | EXCHANGE | WHITEOUT) || (flags & EXCHANGE && flags & ~(unsigned)EXCHANGE) ? -EINVAL : 0;
+	return !from_named ? -EBUSY : to_named ? -EROFS : flags & NOREPLACE ? -EEXIST : -EBUSY;
 }
 
 int rc_change_link_flags(int flags)

@@ -227,8 +227,10 @@ int rc_remote_ioctl(struct rc_description *d, int fd, unsigned long request, voi
 
 /* As a read-only mount refuses: what Linux finds before it asks whether it may write comes first. */
 int rc_refuse_change(const char *call, const struct rc_target *t, int flags);	/* chmod, utimes, setxattr … */
-int rc_refuse_size(const struct rc_target *t);					/* truncate */
-int rc_refuse_new(const char *call, const struct rc_target *t, bool directory);	/* mkdir, symlink, mknod */
+int rc_refuse_size(const struct rc_target *t, int64_t size);			/* truncate */
+int rc_refuse_new(const char *call, const struct rc_target *t, bool directory);	/* mkdir, link */
+int rc_refuse_node(const char *call, const struct rc_target *t, unsigned mode);	/* mknod, mkfifo */
+int rc_refuse_symlink(const char *call, const char *target, const struct rc_target *t);
 int rc_refuse_entry(const char *call, const struct rc_target *t, int flags);	/* unlink, rmdir: AT_REMOVEDIR */
 
 /* -------------------------------------------------------------------------- processes: preload_process.c */

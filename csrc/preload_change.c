@@ -16,9 +16,9 @@ int rc_refuse_change(const char *call, const struct rc_target *t, int flags)
 	return rc_refuse_path(call, t, rc_change_existing(t->at, flags | t->extra));
 }
 
-int rc_refuse_size(const struct rc_target *t)
+int rc_refuse_size(const struct rc_target *t, int64_t size)
 {
-	return rc_refuse_path("truncate", t, rc_change_size(t->at, t->extra));
+	return rc_refuse_path("truncate", t, rc_change_size(t->at, t->extra, size));
 }
 
 int rc_refuse_new(const char *call, const struct rc_target *t, bool directory)
@@ -26,28 +26,49 @@ int rc_refuse_new(const char *call, const struct rc_target *t, bool directory)
 	return rc_refuse_path(call, t, rc_change_new(t->at, directory));
 }
 
+int rc_refuse_node(const char *call, const struct rc_target *t, unsigned mode)
+{
+	return rc_refuse_path(call, t, rc_change_node(t->at, mode));
+}
+
+int rc_refuse_symlink(const char *call, const char *target, const struct rc_target *t)
+{
+	return rc_refuse_path(call, t, *target ? rc_change_new(t->at, false) : -ENOENT);
+}
+
 int rc_refuse_entry(const char *call, const struct rc_target *t, int flags)
 {
 	return rc_refuse_path(call, t, rc_change_entry(t->at, flags));
 }
 
+/* rc_locate, of a call that has a second path: a path that leads out of a remote directory by ".." is none that libc could take. */
+static int locate(const char *call, int dirfd, const char *path, int flags, struct rc_target *t)
+{
+	int side = rc_locate(dirfd, path, flags, t);
+
+	return side || !t->instead ? side : rc_refuse_path(call, t, -ENOSYS);
+}
+
 /* 1: both are local.  *t: the one that was looked at last. */
 static int change_name(int old_dirfd, const char *old, int new_dirfd, const char *new_path, unsigned flags, struct rc_target *t)
 {
-	int result, from = rc_locate(old_dirfd, old, AT_SYMLINK_NOFOLLOW, t), to;
+	bool named = true, to_named = true;
+	int from = locate("rename", old_dirfd, old, AT_SYMLINK_NOFOLLOW, t), to, result;
 
 	if (from < 0)
 		return from;
-	if (from && ((result = rc_change_name_flags(flags)) || (result = rc_change_name(t->at)) != -EROFS))
+	if (from && (result = rc_change_name(t->at, flags, &named)))
 		return rc_refuse_path("rename", t, result);
-	to = rc_locate(new_dirfd, new_path, AT_SYMLINK_NOFOLLOW, t);
+	to = locate("rename", new_dirfd, new_path, AT_SYMLINK_NOFOLLOW, t);
 	if (to < 0)
 		return to;
 	if (!from && !to)
 		return 1;
-	if (to && ((result = rc_change_name_flags(flags)) || (result = rc_change_name(t->at)) != -EROFS))
+	if (!*old || !*new_path)
+		return -ENOENT;
+	if (to && (result = rc_change_name(t->at, flags, &to_named)))
 		return rc_refuse_path("rename", t, result);
-	return rc_refuse_path("rename", t, from && to ? -EROFS : -EXDEV);
+	return rc_refuse_path("rename", t, from && to ? rc_change_rename(named, to_named, flags) : -EXDEV);
 }
 
 static int add_name(int old_dirfd, const char *old, int new_dirfd, const char *new_path, int flags, struct rc_target *t)
@@ -55,7 +76,7 @@ static int add_name(int old_dirfd, const char *old, int new_dirfd, const char *n
 	struct rc_stat stat;
 	int result, from, to;
 
-	from = rc_locate(old_dirfd, old, (flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW) | (flags & AT_EMPTY_PATH), t);
+	from = locate("link", old_dirfd, old, (flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW) | (flags & AT_EMPTY_PATH), t);
 	if (from < 0)
 		return from;
 	if (from) {
@@ -66,7 +87,7 @@ static int add_name(int old_dirfd, const char *old, int new_dirfd, const char *n
 		if (result < 0)
 			return rc_refuse_path("link", t, result);
 	}
-	to = rc_locate(new_dirfd, new_path, AT_SYMLINK_NOFOLLOW, t);
+	to = locate("link", new_dirfd, new_path, AT_SYMLINK_NOFOLLOW, t);
 	if (to < 0)
 		return to;
 	if (to)
@@ -78,10 +99,10 @@ static int add_name(int old_dirfd, const char *old, int new_dirfd, const char *n
 static int refuse_either(const char *call, int dirfd, const char *path, int other_dirfd, const char *other, int flags, int error,
 			 struct rc_target *t)
 {
-	int side = rc_locate(dirfd, path, flags, t);
+	int side = locate(call, dirfd, path, flags, t);
 
 	if (side == 0)
-		side = rc_locate(other_dirfd, other, flags, t);
+		side = locate(call, other_dirfd, other, flags, t);
 	return side < 0 ? side : side ? rc_refuse_path(call, t, error) : 1;
 }
 

@@ -495,10 +495,20 @@ int64_t rc_do_change_existing(struct rc_notice *notice, const int64_t *a)
 	return rc_refuse_call(notice, place.given, rc_change_existing(place.at, (int)a[2] | place.extra));
 }
 
+static int64_t truncate_to(struct rc_notice *notice, int64_t path, int64_t size)
+{
+	PLACE(AT_FDCWD, path, 0);
+	return rc_refuse_call(notice, place.given, rc_change_size(place.at, place.extra, size));
+}
+
 int64_t rc_do_truncate(struct rc_notice *notice, const int64_t *a)
 {
-	PLACE(AT_FDCWD, a[0], 0);
-	return rc_refuse_call(notice, place.given, rc_change_size(place.at, place.extra));
+	return truncate_to(notice, a[0], notice->abi->narrow ? (int32_t)a[1] : a[1]);
+}
+
+int64_t rc_do_truncate64(struct rc_notice *notice, const int64_t *a)
+{
+	return truncate_to(notice, a[0], rc_offset_of(notice, a + 1));
 }
 
 int64_t rc_do_change_new(struct rc_notice *notice, const int64_t *a)
@@ -507,30 +517,62 @@ int64_t rc_do_change_new(struct rc_notice *notice, const int64_t *a)
 	return rc_refuse_call(notice, place.given, rc_change_new(place.at, a[2]));
 }
 
+int64_t rc_do_mknod(struct rc_notice *notice, const int64_t *a)
+{
+	PLACE(a[0], a[1], AT_SYMLINK_NOFOLLOW);
+	return rc_refuse_call(notice, place.given, rc_change_node(place.at, (unsigned)a[2]));
+}
+
+/* Why a path is none: 0 if it's one. */
+static int unnamed(struct rc_notice *notice, int64_t path)
+{
+	char first;
+
+	return rc_target_get(notice, (uint64_t)path, &first, 1) < 0 ? -EFAULT : first ? 0 : -ENOENT;
+}
+
+int64_t rc_do_symlink(struct rc_notice *notice, const int64_t *a)
+{
+	int bad = unnamed(notice, a[0]);
+
+	PLACE(a[1], a[2], AT_SYMLINK_NOFOLLOW);
+	return rc_refuse_call(notice, place.given, bad ? bad : rc_change_new(place.at, false));
+}
+
 int64_t rc_do_change_entry(struct rc_notice *notice, const int64_t *a)
 {
 	PLACE(a[0], a[1], AT_SYMLINK_NOFOLLOW);
 	return rc_refuse_call(notice, place.given, rc_change_entry(place.at, (int)a[2]));
 }
 
+/* rc_place, of a call that has a second path; a path that leads out of a remote directory by ".." is refused. */
+static int place_one(struct rc_notice *notice, int64_t dirfd, int64_t path, int flags, struct rc_place *place)
+{
+	int side = rc_place(notice, (int)dirfd, (uint64_t)path, flags, place);
+
+	return side == RC_INSTEAD ? (int)rc_refuse_call(notice, place->given, -ENOSYS) : side;
+}
+
 int64_t rc_do_rename(struct rc_notice *notice, const int64_t *a)
 {
+	bool named = true, to_named = true;
 	struct rc_place place;
-	int from = rc_place(notice, (int)a[0], (uint64_t)a[1], AT_SYMLINK_NOFOLLOW, &place), to;
-	int64_t result;
+	int from = place_one(notice, a[0], a[1], AT_SYMLINK_NOFOLLOW, &place), to, result;
 
 	if (from < 0)
 		return from;
-	if (from && ((result = rc_change_name_flags((unsigned)a[4])) || (result = rc_change_name(place.at)) != -EROFS))
+	if (from && (result = rc_change_name(place.at, (unsigned)a[4], &named)))
 		return rc_refuse_call(notice, place.given, result);
-	to = rc_place(notice, (int)a[2], (uint64_t)a[3], AT_SYMLINK_NOFOLLOW, &place);
+	to = place_one(notice, a[2], a[3], AT_SYMLINK_NOFOLLOW, &place);
 	if (to < 0)
 		return to;
 	if (!from && !to)
 		return RC_LET;
-	if (to && ((result = rc_change_name_flags((unsigned)a[4])) || (result = rc_change_name(place.at)) != -EROFS))
+	if ((result = unnamed(notice, a[1])) || (result = unnamed(notice, a[3])))
+		return result;
+	if (to && (result = rc_change_name(place.at, (unsigned)a[4], &to_named)))
 		return rc_refuse_call(notice, place.given, result);
-	return rc_refuse_call(notice, place.given, from && to ? -EROFS : -EXDEV);
+	return rc_refuse_call(notice, place.given, from && to ? rc_change_rename(named, to_named, (unsigned)a[4]) : -EXDEV);
 }
 
 int64_t rc_do_link(struct rc_notice *notice, const int64_t *a)
@@ -541,13 +583,13 @@ int64_t rc_do_link(struct rc_notice *notice, const int64_t *a)
 	int64_t result;
 
 	flags |= (int)a[4] & AT_EMPTY_PATH;
-	from = rc_place(notice, (int)a[0], (uint64_t)a[1], flags, &place);
+	from = place_one(notice, a[0], a[1], flags, &place);
 	if (from < 0)
 		return from;
 	if (from && ((result = rc_change_link_flags((int)a[4])) ||
 		     (result = rc_call_stat(place.at, flags | place.extra, STATX_TYPE, &stat)) < 0))
 		return rc_refuse_call(notice, place.given, result);
-	to = rc_place(notice, (int)a[2], (uint64_t)a[3], AT_SYMLINK_NOFOLLOW, &place);
+	to = place_one(notice, a[2], a[3], AT_SYMLINK_NOFOLLOW, &place);
 	if (to < 0)
 		return to;
 	if (!from && !to)
@@ -565,10 +607,10 @@ int64_t rc_do_refuse_path(struct rc_notice *notice, const int64_t *a)
 int64_t rc_do_refuse_either(struct rc_notice *notice, const int64_t *a)
 {
 	struct rc_place place;
-	int side = rc_place(notice, (int)a[0], (uint64_t)a[1], (int)a[4], &place);
+	int side = place_one(notice, a[0], a[1], (int)a[4], &place);
 
 	if (side == 0)
-		side = rc_place(notice, (int)a[2], (uint64_t)a[3], (int)a[4], &place);
+		side = place_one(notice, a[2], a[3], (int)a[4], &place);
 	return side < 0 ? side : side ? rc_refuse_call(notice, place.given, -a[5]) : RC_LET;
 }
 

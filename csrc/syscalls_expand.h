@@ -23,7 +23,8 @@
 	H(execve) H(refuse_path) H(refuse_either) H(mount) H(fanotify_mark) H(read) H(readv) H(pread) H(preadv) H(lseek) H(llseek) \
 	H(fstat) H(fstatfs) H(fgetxattr) \
 	H(flistxattr) H(getdents) H(getdents64) H(fchdir) H(fcntl) H(ioctl) H(flock) H(mmap) H(mremap) H(old_mmap) H(advise) \
-	H(sendfile) H(splice) H(io_submit) H(refuse_fd) H(sync) H(change_existing) H(truncate) H(change_new) H(change_entry) \
+	H(sendfile) H(splice) H(io_submit) H(refuse_fd) H(sync) H(change_existing) H(truncate) H(truncate64) H(change_new) \
+	H(mknod) H(symlink) H(change_entry) \
 	H(readahead) H(rename) H(link) H(close_range) H(keep_cwd) H(poll) H(ppoll) \
 	H(select) H(old_select) H(pselect) H(epoll_ctl) H(epoll_wait) H(inotify_add_watch) H(inotify_rm_watch) H(none)
 #define DECLARE(name) rc_handler rc_do_##name;

@@ -301,32 +301,32 @@ PATH(int, removexattr, (const char *path, const char *name), (path, name), AT_FD
      rc_refuse_change("removexattr", &t, 0))
 PATH(int, lremovexattr, (const char *path, const char *name), (path, name), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
      rc_refuse_change("lremovexattr", &t, AT_SYMLINK_NOFOLLOW))
-PATH(int, truncate, (const char *path, off_t length), (path, length), AT_FDCWD, path, 0, rc_refuse_size(&t))
+PATH(int, truncate, (const char *path, off_t length), (path, length), AT_FDCWD, path, 0, rc_refuse_size(&t, length))
 #ifdef __GLIBC__
-PATH(int, truncate64, (const char *path, off64_t length), (path, length), AT_FDCWD, path, 0, rc_refuse_size(&t))
+PATH(int, truncate64, (const char *path, off64_t length), (path, length), AT_FDCWD, path, 0, rc_refuse_size(&t, length))
 #endif
 PATH(int, mkdir, (const char *path, mode_t mode), (path, mode), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
      rc_refuse_new("mkdir", &t, true))
 PATH(int, mkdirat, (int dirfd, const char *path, mode_t mode), (dirfd, path, mode), dirfd, path, AT_SYMLINK_NOFOLLOW,
      rc_refuse_new("mkdirat", &t, true))
 PATH(int, mkfifo, (const char *path, mode_t mode), (path, mode), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
-     rc_refuse_new("mkfifo", &t, false))
+     rc_refuse_node("mkfifo", &t, S_IFIFO))
 PATH(int, mkfifoat, (int dirfd, const char *path, mode_t mode), (dirfd, path, mode), dirfd, path, AT_SYMLINK_NOFOLLOW,
-     rc_refuse_new("mkfifoat", &t, false))
+     rc_refuse_node("mkfifoat", &t, S_IFIFO))
 PATH(int, mknod, (const char *path, mode_t mode, dev_t device), (path, mode, device), AT_FDCWD, path,
-     AT_SYMLINK_NOFOLLOW, rc_refuse_new("mknod", &t, false))
+     AT_SYMLINK_NOFOLLOW, rc_refuse_node("mknod", &t, mode))
 PATH(int, mknodat, (int dirfd, const char *path, mode_t mode, dev_t device), (dirfd, path, mode, device), dirfd, path,
-     AT_SYMLINK_NOFOLLOW, rc_refuse_new("mknodat", &t, false))
+     AT_SYMLINK_NOFOLLOW, rc_refuse_node("mknodat", &t, mode))
 #ifdef __GLIBC__	/* programs linked before glibc 2.33 */
 PATH(int, __xmknod, (int version, const char *path, mode_t mode, dev_t *device), (version, path, mode, device), AT_FDCWD,
-     path, AT_SYMLINK_NOFOLLOW, rc_refuse_new("mknod", &t, false))
+     path, AT_SYMLINK_NOFOLLOW, rc_refuse_node("mknod", &t, mode))
 PATH(int, __xmknodat, (int version, int dirfd, const char *path, mode_t mode, dev_t *device),
-     (version, dirfd, path, mode, device), dirfd, path, AT_SYMLINK_NOFOLLOW, rc_refuse_new("mknodat", &t, false))
+     (version, dirfd, path, mode, device), dirfd, path, AT_SYMLINK_NOFOLLOW, rc_refuse_node("mknodat", &t, mode))
 #endif
 PATH(int, symlink, (const char *target, const char *path), (target, path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW,
-     rc_refuse_new("symlink", &t, false))
+     rc_refuse_symlink("symlink", target, &t))
 PATH(int, symlinkat, (const char *target, int dirfd, const char *path), (target, dirfd, path), dirfd, path,
-     AT_SYMLINK_NOFOLLOW, rc_refuse_new("symlinkat", &t, false))
+     AT_SYMLINK_NOFOLLOW, rc_refuse_symlink("symlinkat", target, &t))
 PATH(int, unlink, (const char *path), (path), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, rc_refuse_entry("unlink", &t, 0))
 PATH(int, unlinkat, (int dirfd, const char *path, int flags), (dirfd, path, flags), dirfd, path, AT_SYMLINK_NOFOLLOW,
      rc_refuse_entry("unlinkat", &t, flags))

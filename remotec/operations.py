@@ -445,6 +445,8 @@ def _target(dirfd: int, path: bytes, resolve: int) -> Optional[bytes]:
 def _refuse_change(dirfd: int, path: bytes, wire: int, resolve: int) -> int:
     """What a read-only mount says to flags that would change something; else the flags less what means nothing."""
     creating, host = wire & protocol.OPEN_FLAGS["O_CREAT"], open_flags(wire)
+    if creating and host & os.O_DIRECTORY and not host & O_PATH:  # as Linux 6.4 and later say, whatever is there
+        raise fail(errno.EINVAL)
     if wire & protocol.OPEN_FLAGS["O_TMPFILE"] == protocol.OPEN_FLAGS["O_TMPFILE"]:
         if not host & 3:
             raise fail(errno.EINVAL)

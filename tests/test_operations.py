@@ -328,6 +328,8 @@ CHANGES: List[Tuple[str, str, str]] = [
     ("text/new", "O_CREAT", "ENOTDIR"),
     ("missing", "O_WRONLY", "ENOENT"),
     ("dir", "O_TMPFILE O_RDWR", "EROFS"),
+    ("dir", "O_CREAT O_DIRECTORY", "EINVAL"),
+    ("nothing/new", "O_CREAT O_DIRECTORY", "EINVAL"),
     ("missing", "O_TMPFILE O_RDWR", "ENOENT"),
     ("text", "O_TMPFILE O_RDWR", "ENOTDIR"),
     ("text", "O_DIRECTORY O_WRONLY", "ENOTDIR"),

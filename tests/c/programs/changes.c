@@ -4,8 +4,7 @@
  * arguments: a directory that is read-only, with what test_calls.py makes there; a file elsewhere.
  *
  * Not here, since remotec says EROFS (or EBADF) before it looks at them: extended attributes' names, values and flags,
- * times, targets of links, types for mknod, negative lengths; lchmod of a link, where glibc's answer depends on its
- * version.
+ * times; lchmod of a link, where glibc's answer depends on its version.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -84,7 +83,11 @@ static void by_path(const char *path)
 	SAY(mkfifo(path, 0600));
 	SAY(mknod(path, S_IFREG | 0600, 0));
 	SAY(mknod(path, S_IFCHR | 0600, 0));
+	SAY(mknod(path, S_IFDIR | 0700, 0));
+	SAY(mknod(path, S_IFLNK | 0700, 0));
+	SAY(mknod(path, 0600, 0));
 	SAY(symlink("to", path));
+	SAY(symlink("", path));
 	SAY(unlink(path));
 	SAY(unlinkat(AT_FDCWD, path, AT_REMOVEDIR));
 	SAY(unlinkat(AT_FDCWD, path, 1));
@@ -107,6 +110,7 @@ static void by_path(const char *path)
 	SAY(utimensat(AT_FDCWD, path, now, 1));
 	SAY(truncate(path, 0));
 	SAY(truncate(path, 1 << 20));
+	SAY(truncate(path, -1));
 	SAY(setxattr(path, "user.a", "b", 1, 0));
 	SAY(setxattr(path, "nothing.a", "b", 1, 0));
 	SAY(lsetxattr(path, "trusted.a", "b", 1, XATTR_CREATE));
@@ -130,11 +134,12 @@ static void by_two_paths(const char *path, const char *name, const char *local)
 	SAY(linkat(AT_FDCWD, path, AT_FDCWD, name, AT_SYMLINK_FOLLOW));
 	SAY(linkat(AT_FDCWD, path, AT_FDCWD, name, 1));
 	SAY(linkat(AT_FDCWD, path, AT_FDCWD, path, 0));
-	if (path[strlen(path) - 1] == '.')
-		return;
+	SAY(rename("", path));
+	SAY(rename(path, ""));
 	SAY(rename(path, local));
 	SAY(rename(local, path));
 	SAY(renameat2(AT_FDCWD, name, AT_FDCWD, path, RENAME_NOREPLACE));
+	SAY(renameat2(AT_FDCWD, path, AT_FDCWD, name, RENAME_NOREPLACE));
 }
 
 static void by_descriptor(const char *path, int flags)
