@@ -277,3 +277,20 @@ def test_go(same: Same, tmp_path: Path, tier: str) -> None:
     source = str(PROGRAMS / "reader.go")
     subprocess.run(["go", "build", "-o", str(program), source], env=environment, check=True)
     same(f"{program} {{box}}", tier)
+
+
+ATTRIBUTES_BY_O_PATH = """python3 -c '
+import os
+for name in ("text", "dir"):
+    fd = os.open(f"{{box}}/{name}", os.O_PATH)
+    for call in (lambda: os.getxattr(fd, "user.a"), lambda: os.listxattr(fd), lambda: os.fstatvfs(fd).f_namemax):
+        try:
+            print(call())
+        except OSError as error:
+            print(error)
+'"""
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_attributes_of_what_is_only_a_path(same: Same, tier: str) -> None:
+    same(ATTRIBUTES_BY_O_PATH, tier)
