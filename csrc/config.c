@@ -68,8 +68,9 @@ static char *copy_of(const char *text)
 
 void rc_config_load(char *const *environment)
 {
-	const char *tier = value_of(environment, "REMOTEC_TIER");
+	const char *tier = value_of(environment, "REMOTEC_TIER"), *preloaded = value_of(environment, "LD_PRELOAD");
 
+	rc_sys_is_watched = preloaded && strstr(preloaded, "vgpreload_");
 	rc_config.server = copy_of(value_of(environment, "REMOTE_SERVER"));
 	if (!rc_config.server)
 		rc_config.server = "127.0.0.1";

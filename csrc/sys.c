@@ -513,9 +513,21 @@ uint64_t rc_sys_boot_ns(void)
 
 enum { SIGNAL_SET = _NSIG / 8 };	/* the kernel's: 16 bytes on mips, 8 elsewhere */
 
+bool rc_sys_is_watched;
+
+static bool readable_watched(uintptr_t address)
+{
+	char byte;
+	struct iovec here = { &byte, 1 }, there = { (void *)address, 1 };
+
+	return RC_SYS(SYS_process_vm_readv, rc_sys_getpid(), &here, 1, &there, 1, 0) != -EFAULT;
+}
+
 /* Whether the aligned bytes around `address` can be read: the kernel copies the set before it looks at `how`. */
 static bool readable(uintptr_t address)
 {
+	if (rc_sys_is_watched)
+		return readable_watched(address);
 	address &= ~(uintptr_t)(SIGNAL_SET - 1);	/* 0 would mean: no set */
 	return address && RC_SYS(SYS_rt_sigprocmask, -1, address, NULL, SIGNAL_SET, 0, 0) != -EFAULT;
 }

@@ -117,6 +117,9 @@ int rc_sys_random(void *bytes, size_t count);
 uint64_t rc_sys_monotonic_ns(void);
 uint64_t rc_sys_boot_ns(void);			/* … that goes on while the machine sleeps */
 
+/* valgrind runs the program: it would report what the cheapest question about a pointer asks the kernel. */
+extern bool rc_sys_is_watched;
+
 /* Copies between this process's own buffers where one side came from the program and may be a bad pointer:
  * 0, or -EFAULT with nothing harmed. */
 int rc_copy_in(void *to, const void *from, size_t count);

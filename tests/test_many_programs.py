@@ -219,6 +219,7 @@ dd if=$B/data/sparse bs=1M skip=95 count=2 2>/dev/null | md5sum; dd if=$B/data/r
 file $B/odd/* $B/data/*; file -z $B/data/prose.gz; file -i $B/data/json; file -L $B/odd/to-*; readelf -aW $B/data/program | md5sum; nm $B/data/program | md5sum; nm $B/data/libmain.a; objdump -d $B/data/program | md5sum; size $B/data/program $B/data/libmain.a; addr2line -e $B/data/program 0
 strings $B/data/program | md5sum; objcopy -O binary $B/data/program o && md5sum o; strip -o st $B/data/program && md5sum st; ld -o l -r $B/data/libmain.a && md5sum < l; gcc -o g -L$B/data -Wl,--whole-archive -lmain -Wl,--no-whole-archive && ./g; $B/data/program; getcap $B/data/* ; getcap -r $T
 readelf -h -l -d -s --debug-dump=info $B/data/program | md5sum; nm -C --size-sort $B/data/program; nm -s $B/data/libmain.a; file -k $B/data/program; file -s $B/data/random; file -b --mime $B/data/*; find $B/data -type f | sort | file -f - | md5sum
+has valgrind && { valgrind -q cat $B/data/words; valgrind -q --leak-check=full ls -l $B/data $B/odd | md5sum; }
 c++filt < $B/data/words; elfedit --version | head -1; gdb -batch -nx -ex 'info line main' -ex 'list main' $B/data/program 2>&1; gdb -batch -nx -ex 'disassemble main' $B/data/program 2>&1; ranlib -t /dev/null; od -N4 -c $B/data/program""",
     "attributes": r"""
 getfacl $B/data/words $B/odd/sticky; getfacl -t $B/data/words; getfattr -d $B/data/words; getfattr -d -m - $B/data/words $B/data/capable; getfattr -n user.colour --only-values $B/data/words; getfattr -R -d $T; getfattr -h -d $B/odd/to-file; getfattr -n user.none $B/data/words
