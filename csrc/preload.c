@@ -87,7 +87,8 @@ bool rc_start(void)
 	rc_transport_prepare();
 	/* Not only under our own supervisor: that of a `remotec run` above knows nothing of this session's descriptors. */
 	rc_raw = RC_HAVE_RAW && RC_SYS(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0, 0) == 2 /* SECCOMP_MODE_FILTER */ && rc_stub_install() == 0;
-	if (rc_config.supervised && !rc_raw) {		/* the supervisor would be asked for what we do ourselves: it does it all */
+	/* Where the supervisor would be asked for what we do ourselves, it does it all; valgrind makes calls from a page of its own. */
+	if (rc_config.supervised && (!rc_raw || rc_sys_is_watched)) {
 		atomic_store(&rc_state, RC_OFF);
 		errno = saved;
 		return false;
