@@ -368,6 +368,9 @@ int main(int count, char **arguments)
 	int control, bad, result;
 
 	rc_launch(arguments);
+	/* Python, which starts us, ignores these two, and an exec hands that on. */
+	signal(SIGPIPE, SIG_DFL);
+	signal(SIGXFSZ, SIG_DFL);
 	parse(count, arguments);
 	control = open_control();
 	atexit(remove_control);

@@ -2,20 +2,21 @@
 """The command line: arguments, logging, exit codes.
 
 It does none of the work itself: `serve` is server.py, `run` the C program remotec-run, `check` check.py.
-Whatever only some commands need is imported by those: `run` costs what it starts no more than this file.
+Whatever only some commands need is imported by those: `run` costs what it starts no more than this file and
+arguments.py.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
 from remotec import version
+from remotec.arguments import CLIENT, RUN, read_plainly, seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn, Optional
+    from typing import Any, Optional
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
 LIBRARY = os.path.join(PACKAGE, "libremotec.so")
@@ -40,35 +41,18 @@ examples:
   you$ remotec run --remote /box=/srv/data -- grep -c error /box/log
   you$ LD_PRELOAD=$(remotec lib) LOCAL_PATHS=/dev:/usr/lib REMOTE_SERVER=127.0.0.1 cat /etc/resolv.conf
 """
-SERVER_HELP = "HOST[:PORT] or unix:PATH; default $REMOTE_SERVER, else 127.0.0.1"
 
 
 class UsageError(Exception):
     """The user's to fix; the message says how."""
 
 
-class Parser(argparse.ArgumentParser):
-    """Exits with `failure` where the arguments are wrong: for `run`, 2 could be the command's own status."""
-
-    failure = 2
-
-    def __init__(self, name: str, **kwargs: Any) -> None:
-        super().__init__(
-            prog=f"remotec {name}".rstrip(),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-            **kwargs,
-        )
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(self.failure, f"{self.prog}: {message}\n")
-
-
 def main(arguments: Optional[list[str]] = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in COMMANDS:
         return COMMANDS[arguments[0]](arguments[1:])
+    from remotec.parser import Parser
+
     parser = Parser("", description=DESCRIPTION, epilog=EXAMPLES + "\n`remotec COMMAND --help` says more.")
     parser.add_argument("--version", action="store_true", help="print the version; with -v, what is built in")
     parser.add_argument("-v", "--verbose", action="store_true")
@@ -88,6 +72,8 @@ def main(arguments: Optional[list[str]] = None) -> int:
 
 
 def serve(arguments: list[str]) -> int:
+    from remotec.parser import Parser
+
     parser = Parser(
         "serve",
         description="Serves this machine's files, with this user's rights, to `remotec run` elsewhere.",
@@ -107,7 +93,7 @@ examples:
     add("--root", metavar="DIR", help="confine every path to DIR, symbolic links included")
     add("--read-only", action="store_true", help="refuse every change (EROFS)")
     add("--no-auth", action="store_true", help="let anyone who can connect act with your rights, unencrypted")
-    add("--grace", type=_seconds, default=60, metavar="S", help="keep a lost session's files S seconds (60)")
+    add("--grace", type=seconds, default=60, metavar="S", help="keep a lost session's files S seconds (60)")
     add("--max-connections", type=int, default=8192, metavar="N", help="at most N at once (8192)")
     add("--pure", action="store_true", help="plain asyncio and Python, even where the fast path is built")
     add("-v", "--verbose", action="count", default=0, help="log sessions; twice: requests too")
@@ -139,57 +125,11 @@ examples:
 # ------------------------------------------------------------------------------------------------------- run
 
 
-def add_client_options(parser: argparse.ArgumentParser) -> None:
-    """What `run` and `check` share: the server and the rules."""
-    add = parser.add_argument
-    add("-s", "--server", metavar="SERVER", help=SERVER_HELP)
-    add(
-        "--remote",
-        action="append",
-        metavar="PATH[=SERVER_PATH]",
-        help="PATH is the server's (its SERVER_PATH); then everything else is local",
-    )
-    add(
-        "--local",
-        action="append",
-        metavar="PATH",
-        help="PATH stays local; without --remote, all else is the server's",
-    )
-    add("command", nargs=argparse.REMAINDER, metavar="-- COMMAND ARG…")
-
-
 def run(arguments: list[str]) -> int:
-    Parser.failure = FAILED
-    parser = Parser(
-        "run",
-        usage="remotec run [options] -- COMMAND [ARG]…",
-        description="Runs COMMAND, and all that it starts, on the server's files.",
-        epilog="""\
-The exit status is the command's; 125: remotec itself failed, 126: not executable, 127: not found.
-The longest matching prefix decides where a path goes; --local and --remote may be repeated.  Without either
-($LOCAL_PATHS and $REMOTE_PATHS count too) what the command needs to run stays local and everything else is
-remote: `remotec check -- COMMAND` prints that list.
-
-examples:
-  remotec run -s box -- cat /etc/os-release
-  remotec run --remote /box=/srv/data -- sh -c 'md5sum < /box/f'
-  remotec run --stats --trace calls.json -- grep -r TODO /home/me/src
-""",
-    )
-    add_client_options(parser)
-    add = parser.add_argument
-    add("--tier", choices=["preload", "supervisor", "both"], help="how calls are caught; default: what works")
-    add("--debug", action="store_true", help="a line on stderr for each forwarded call")
-    add("--stats", action="store_true", help="calls, round trips, bytes, the slowest calls: on stderr at the end")
-    add("--trace", metavar="FILE", help="each remote call as a span in FILE; ui.perfetto.dev opens it")
-    add("--max-stale", type=_count, metavar="MS", help="what is known counts for MS ms (1000); 0: only under a lease")
-    add("--cache-size", type=_count, metavar="MIB", help="memory for it, for all processes together (64); 0: none")
-    add("--timeout", type=_seconds, metavar="S", help="wait S seconds for a silent server")
-    add("--fd-shift", type=int, metavar="N", help="lowest remote descriptor; 0: the lowest free")
-    options = parser.parse_args(arguments)
+    options: Any = read_plainly(RUN, arguments)
+    if options is None or not options.command:
+        options = _parse_run(arguments)
     command = command_of(options)
-    if not command:
-        parser.error("no COMMAND")
     if not os.access(RUNNER, os.X_OK):
         return _fail("run", "built without a C compiler: this installation can only serve", FAILED)
     try:
@@ -210,23 +150,50 @@ examples:
         if value is not None:
             words += [name, str(value)]
     words += ["--debug"] * options.debug + ["--stats"] * options.stats
-    _restore_what_python_changed()
+    _restore_environment()
     try:
         os.execv(RUNNER, [*words, "--", *command])
     except OSError as error:
         return _fail("run", f"{RUNNER}: {error.strerror}", FAILED)
 
 
-def command_of(options: argparse.Namespace) -> list[str]:
+def _parse_run(arguments: list[str]) -> Any:
+    from remotec.parser import Parser
+
+    parser = Parser(
+        "run",
+        FAILED,
+        usage="remotec run [options] -- COMMAND [ARG]…",
+        description="Runs COMMAND, and all that it starts, on the server's files.",
+        epilog="""\
+The exit status is the command's; 125: remotec itself failed, 126: not executable, 127: not found.
+The longest matching prefix decides where a path goes; --local and --remote may be repeated.  Without either
+($LOCAL_PATHS and $REMOTE_PATHS count too) what the command needs to run stays local and everything else is
+remote: `remotec check -- COMMAND` prints that list.
+
+examples:
+  remotec run -s box -- cat /etc/os-release
+  remotec run --remote /box=/srv/data -- sh -c 'md5sum < /box/f'
+  remotec run --stats --trace calls.json -- grep -r TODO /home/me/src
+""",
+    )
+    parser.add_table(RUN)
+    options = parser.parse_args(arguments)
+    if not command_of(options):
+        parser.error("no COMMAND")
+    return options
+
+
+def command_of(options: Any) -> list[str]:
     words: list[str] = options.command
     return words[1:] if words[:1] == ["--"] else words
 
 
-def server_of(options: argparse.Namespace) -> str:
+def server_of(options: Any) -> str:
     return options.server or os.environ.get("REMOTE_SERVER") or "127.0.0.1"
 
 
-def rules_of(options: argparse.Namespace, command: list[str]) -> tuple[Optional[str], Optional[str]]:
+def rules_of(options: Any, command: list[str]) -> tuple[Optional[str], Optional[str]]:
     """LOCAL_PATHS and REMOTE_PATHS for the command; None where there are none of a kind."""
     for path in [*(options.local or []), *(options.remote or [])]:
         if not path.startswith("/") or ":" in path:
@@ -285,13 +252,8 @@ def numeric(server: str) -> str:
     return f"[{chosen}]:{port}" if ":" in chosen else f"{chosen}:{port}"
 
 
-def _restore_what_python_changed() -> None:
-    """Makes environment and signals what the command would have had without Python in between."""
-    import signal
-
-    # Python ignores these two at its start, and an exec hands that on.
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
+def _restore_environment() -> None:
+    """Makes it what the command would have had without Python in between."""
     try:
         with open("/proc/self/environ", "rb") as file:
             original = file.read()
@@ -306,6 +268,8 @@ def _restore_what_python_changed() -> None:
 
 
 def lib(arguments: list[str]) -> int:
+    from remotec.parser import Parser
+
     parser = Parser(
         "lib",
         description="Prints the path of libremotec.so.",
@@ -327,13 +291,15 @@ LIBREMOTEC_DEBUG  1: a line on stderr for each forwarded call
 
 
 def check(arguments: list[str]) -> int:
+    from remotec.parser import Parser
+
     parser = Parser(
         "check",
         usage="remotec check [options] [-- COMMAND]",
         description="Says what works here, how far away the server is, and which paths would go where.",
         epilog="exit status: 0, or 1 where there is no server or no tier works\n",
     )
-    add_client_options(parser)
+    parser.add_table(CLIENT)
     parser.add_argument("--path", action="append", metavar="PATH", help="say where PATH would go")
     options = parser.parse_args(arguments)
     from remotec.check import report
@@ -344,20 +310,6 @@ def check(arguments: list[str]) -> int:
         return report(numeric(server_of(options)), local, remote, options.path or [])
     except UsageError as error:
         return _fail("check", str(error), 1)
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1e9:
-        raise ValueError
-    return int(value) if value == int(value) else value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 1 << 20:  # as far as csrc/config.c counts
-        raise ValueError
-    return value
 
 
 def _fail(command: str, message: str, status: int) -> int:

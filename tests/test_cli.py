@@ -16,7 +16,9 @@ import pytest
 
 import remotec as remotec_package
 from remotec import check, cli, defaults, protocol
+from remotec.arguments import RUN, read_plainly
 from remotec.client import Client
+from remotec.parser import Parser
 
 BUILT = pytest.mark.skipif(not os.access(cli.RUNNER, os.X_OK), reason="remotec-run isn't built")
 
@@ -54,6 +56,53 @@ def test_help_is_there_and_fits(command: str) -> None:
     done = remotec(*command.split(), "--help")
     assert done.returncode == 0
     assert max(len(line) for line in done.stdout.splitlines()) <= 112
+
+
+PLAIN = [
+    ["--", "true"],
+    ["true", "-s", "box"],
+    ["-s", "box", "--remote", "/a", "--remote=/b=/c", "--local", "/d", "--", "cat", "--", "--stats"],
+    ["--server=box:1", "--tier", "both", "--debug", "--stats", "--trace=a=b", "cat", "-n", "/x"],
+    ["--max-stale", "0", "--cache-size=3", "--timeout", "2.5", "--fd-shift", "0", "--", "x"],
+    ["--timeout=7", "--remote=", "--", "--", "x"],
+]
+RARE = [
+    ["-sbox", "--", "x"],
+    ["-s=box", "--", "x"],
+    ["--fd-shift", "-1", "--", "x"],
+    ["--remot", "/a", "--", "x"],
+    ["--tier", "none", "--", "x"],
+    ["--max-stale", "-1", "--", "x"],
+    ["--cache-size", "x", "--", "x"],
+    ["--timeout", "nan", "--", "x"],
+    ["--stats=1", "--", "x"],
+    ["--remote"],
+    ["--help"],
+]
+
+
+@pytest.mark.parametrize("words", PLAIN)
+def test_options_are_read_as_argparse_reads_them(words: list[str]) -> None:
+    parser = Parser("run")
+    parser.add_table(RUN)
+    said, read = parser.parse_args(words), read_plainly(RUN, words)
+    assert read is not None
+    assert cli.command_of(said) == cli.command_of(read)
+    assert {**vars(said), "command": 0} == {**vars(read), "command": 0}
+
+
+@pytest.mark.parametrize("words", RARE)
+def test_what_is_written_otherwise_is_argparses(words: list[str]) -> None:
+    assert read_plainly(RUN, words) is None
+
+
+def test_run_imports_little() -> None:
+    """All of it is waited for by whoever runs something."""
+    program = "from remotec import cli; cli.RUNNER = '/bin/true'; cli.run(['-s', '127.0.0.1', '--', 'true'])"
+    done = subprocess.run([sys.executable, "-X", "importtime", "-c", program], capture_output=True, text=True)
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert "remotec.cli" in imported
+    assert not imported & {"argparse", "shutil", "signal", "socket", "remotec.protocol", "construct"}
 
 
 @pytest.mark.parametrize(
