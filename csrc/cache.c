@@ -11,6 +11,7 @@
 #include "calls.h"
 #include "config.h"
 #include "sys.h"
+#include "transport.h"
 
 /* A quarter of the mapping is rows (a listing of ten thousand names takes as many), the rest in equal parts slots for contents of
  * three sizes.  A row may stand at WAYS places. */
@@ -83,7 +84,10 @@ static bool begin(void *base, size_t size)
 {
 	lay_out(base, size);
 	memcpy(cache.secret, cache.head->secret, sizeof cache.secret);
-	return cache.head->layout == LAYOUT;
+	if (cache.head->layout != LAYOUT)
+		return false;
+	atomic_store(&rc_outage, &cache.head->outage);
+	return true;
 }
 
 static struct head new_head(void)
@@ -154,11 +158,6 @@ bool rc_cache_on(void)
 struct rc_leases *rc_cache_leases(void)
 {
 	return is_mapped() ? &cache.head->leases : NULL;
-}
-
-struct rc_outage *rc_cache_outage(void)
-{
-	return is_mapped() ? &cache.head->outage : NULL;
 }
 
 /* procfs and its like neither count blocks nor say which files are immutable; a file system that keeps files does one of them,

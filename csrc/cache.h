@@ -22,7 +22,6 @@
 
 #include "lease.h"
 #include "protocol.h"
-#include "transport.h"
 #include "wire.h"
 
 struct rc_key {
@@ -70,9 +69,8 @@ bool rc_cache_on(void);
 /* A mapping of `size` bytes for the tree of a command to be started: a descriptor of it, or -errno. */
 int rc_cache_create(size_t size);
 
-/* Where the mapping says which leases stand, and whether the server is silent; NULL: there is none. */
+/* Where the mapping says which leases stand; NULL: there is none. */
 struct rc_leases *rc_cache_leases(void);
-struct rc_outage *rc_cache_outage(void);
 
 uint32_t rc_cache_now(void);
 /* Whether the file is of a kind, and on a file system, whose answers may be kept. */

@@ -15,7 +15,6 @@
 #include <sys/time.h>
 #include <sys/un.h>
 
-#include "cache.h"
 #include "config.h"
 #include "protocol.h"
 #include "stats.h"
@@ -485,12 +484,12 @@ static int say_hello(struct rc_server_info *info, int timeout_ms, bool *refused)
 	return result;
 }
 
-static struct rc_outage *outage(void)
-{
-	static struct rc_outage own;
-	struct rc_outage *shared = rc_cache_outage();
+static struct rc_outage own_outage;
+struct rc_outage *_Atomic rc_outage = &own_outage;
 
-	return shared ? shared : &own;
+static uint32_t now_ms(void)
+{
+	return (uint32_t)(rc_sys_monotonic_ns() / 1000000);
 }
 
 static int heard(int result)
@@ -498,7 +497,7 @@ static int heard(int result)
 	uint32_t none = 0;
 
 	if (result == -ETIMEDOUT)
-		atomic_compare_exchange_strong(&outage()->silences, &none, 1);
+		atomic_compare_exchange_strong(&atomic_load(&rc_outage)->silences, &none, 1);
 	return result;
 }
 
@@ -513,19 +512,19 @@ static int short_timeout_ms(void)
 static int check_that_it_is_there(bool waits)
 {
 	enum { SURE = 3 };
-	struct rc_outage *o = outage();
+	struct rc_outage *o = atomic_load_explicit(&rc_outage, memory_order_acquire);
 	uint32_t silences = atomic_load_explicit(&o->silences, memory_order_relaxed);
 	struct rc_server_info info;
 	bool refused;
 
 	if (!silences)
 		return 0;
-	if (silences >= SURE && (int32_t)(atomic_load(&o->until_ms) - rc_cache_now()) > 0)
+	if (silences >= SURE && (int32_t)(atomic_load(&o->until_ms) - now_ms()) > 0)
 		return -ETIMEDOUT;
 	if (!waits)
 		return 0;
 	if (say_hello(&info, short_timeout_ms(), &refused) == -ETIMEDOUT) {
-		atomic_store(&o->until_ms, rc_cache_now() + (uint32_t)short_timeout_ms());
+		atomic_store(&o->until_ms, now_ms() + (uint32_t)short_timeout_ms());
 		atomic_store(&o->silences, silences < SURE ? silences + 1 : SURE);
 		return -ETIMEDOUT;
 	}

@@ -67,11 +67,12 @@ int rc_line_socket(const struct connection *line);
 /* usable: every reply has been taken. */
 void rc_line_give_back(struct connection *line, bool usable);
 
-/* What the session's processes have seen of a server that doesn't answer, where they share memory (cache.h). */
+/* What has been seen of a server that doesn't answer: by this process, or by all of a session that share the memory it's in. */
 struct rc_outage {
 	_Atomic uint32_t silences;		/* 0, or how many waited in vain, as far as it matters */
 	_Atomic uint32_t until_ms;		/* until then nobody else tries */
 };
+extern struct rc_outage *_Atomic rc_outage;
 
 /* Finds the server's address from rc_config.server; call it once, before anything else.  0 or -errno, and then every call
  * returns that. */
