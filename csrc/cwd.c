@@ -70,6 +70,14 @@ void rc_cwd_stand(int fd, unsigned tid)
 		rc_sys_pwrite(fd, &now, sizeof now, 0);
 }
 
+void rc_cwd_stand_in(int fd, int directory)
+{
+	struct stand there;
+
+	if (find_stand(directory, "", &there))
+		rc_sys_pwrite(fd, &there, sizeof there, 0);
+}
+
 bool rc_cwd_left(int fd, unsigned tid)
 {
 	struct stand then, now;

@@ -28,6 +28,8 @@ int rc_cwd_open(struct rc_location at, struct rc_opened *opened);
 int rc_cwd_placeholder(uint64_t handle, const char *path);
 /* Has placeholder `fd` say where the kernel's own directory of thread `tid` (0: the caller) is. */
 void rc_cwd_stand(int fd, unsigned tid);
+/* … that it is the one that descriptor `directory` is open on. */
+void rc_cwd_stand_in(int fd, int directory);
 /* Whether that is another one by now: the placeholder is of the past. */
 bool rc_cwd_left(int fd, unsigned tid);
 /* Whether it is the one that descriptor `directory` is open on. */

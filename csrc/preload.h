@@ -244,6 +244,20 @@ void rc_in_child(void);
 void rc_share_in_message(const struct msghdr *message);
 void rc_forget_in_message(const struct msghdr *message);
 
+/* The remote directory that a spawned child is in once the actions are done, else AT_FDCWD (preload_actions.c). */
+int rc_actions_directory(const posix_spawn_file_actions_t *actions);
+/* Before each spawn with them: 0, or the errno that it fails with. */
+int rc_actions_begin(const posix_spawn_file_actions_t *actions);
+
+/* --------------------------------------------------------------------- working directory: preload_cwd.c */
+
+/* A placeholder of the directory, close-on-exec, for RC_CWD_FD of a process that has entered it by `path`; or -errno. */
+int rc_cwd_make(struct rc_location at, const char *path);
+/* A removed directory, where nothing relative leads anywhere: a descriptor, close-on-exec, or -errno. */
+int rc_cwd_nowhere(void);
+/* The absolute path that chdir(path) enters by, from `dirfd`, AT_FDCWD or a placeholder of a working directory; -errno. */
+int rc_cwd_entered_by(int dirfd, const char *path, char *out, size_t size);
+
 /* ------------------------------------------------------------------------------ directories: preload_dir.c */
 
 ssize_t rc_remote_getdents(struct rc_description *d, int fd, void *user, size_t size);

@@ -13,13 +13,14 @@
 
 #include "cwd.h"
 #include "protocol.h"
+#include "transport.h"
 
-static void forget(void)
+static void drop(int fd)
 {
 	uint64_t handle;
-	bool last = rc_fdtable_close(RC_CWD_FD, &handle);
+	bool last = rc_fdtable_close(fd, &handle);
 
-	rc_sys_close(RC_CWD_FD);
+	rc_sys_close(fd);
 	if (last)
 		rc_call_close(handle);
 }
@@ -35,66 +36,104 @@ struct rc_description *rc_cwd(void)
 	if (!atomic_load_explicit(&known, memory_order_relaxed)) {
 		atomic_store(&known, true);
 		if (rc_cwd_left(RC_CWD_FD, 0)) {
-			forget();
+			drop(RC_CWD_FD);
 			return NULL;
 		}
 	}
 	return d;
 }
 
-/* Where nothing relative leads anywhere. */
-static void park(void)
+int rc_cwd_nowhere(void)
 {
 	char name[] = "/tmp/remotec-XXXXXXXX";
 	uint8_t random[8];
+	long made = -EEXIST;
+	int fd, high;
 
-	for (int attempt = 0; attempt < 16; attempt++) {
+	for (int attempt = 0; made == -EEXIST && attempt < 16; attempt++) {
 		rc_sys_random(random, sizeof random);
 		for (int i = 0; i < 8; i++)
 			name[sizeof name - 9 + i] = (char)('a' + random[i] % 26);
-		if (RC_SYS(SYS_mkdirat, AT_FDCWD, name, 0700, 0, 0, 0) == 0) {
-			RC_SYS(SYS_chdir, name, 0, 0, 0, 0, 0);
-			RC_SYS(SYS_unlinkat, AT_FDCWD, name, AT_REMOVEDIR, 0, 0, 0);
-			return;
-		}
+		made = RC_SYS(SYS_mkdirat, AT_FDCWD, name, 0700, 0, 0, 0);
 	}
+	if (made < 0)
+		return (int)made;
+	fd = rc_sys_open(AT_FDCWD, name, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	RC_SYS(SYS_unlinkat, AT_FDCWD, name, AT_REMOVEDIR, 0, 0, 0);
+	high = fd < 0 ? fd : rc_sys_dup_high(fd, rc_transport_floor(), 1);
+	if (high < 0)
+		return fd;
+	rc_sys_close(fd);
+	return high;
 }
 
-/* The number is ours to take unless the program has put something of its own there. */
+static void park(void)
+{
+	int nowhere = rc_cwd_nowhere();
+
+	if (nowhere < 0)
+		return;
+	RC_SYS(SYS_fchdir, nowhere, 0, 0, 0, 0, 0);
+	rc_sys_close(nowhere);
+}
+
+/* The number is ours to take unless the program has put something of its own there.  At no time is nothing there for another thread
+ * to find. */
 static int place(int made)
 {
 	struct rc_description *before = rc_fdtable_get(RC_CWD_FD);
 	int there = rc_sys_fcntl(RC_CWD_FD, F_GETFD, 0), placed;
+	uint64_t handle;
+	bool last;
 
 	if (there >= 0 && !(before && before->kind == RC_CWD_KIND))
 		return -EMFILE;
-	if (there >= 0)
-		forget();
-	placed = rc_sys_dup_high(made, RC_CWD_FD, 0);
+	last = there >= 0 && rc_fdtable_close(RC_CWD_FD, &handle);
+	placed = there >= 0 ? (int)RC_SYS(SYS_dup3, made, RC_CWD_FD, 0, 0, 0, 0) : rc_sys_dup_high(made, RC_CWD_FD, 0);
+	rc_fdtable_forget(RC_CWD_FD);		/* which it may have looked at meanwhile */
+	if (last)
+		rc_call_close(handle);
 	if (placed >= 0 && placed != RC_CWD_FD) {
 		rc_sys_close(placed);
 		placed = -EMFILE;
 	}
-	return placed;
+	return placed < 0 ? placed : rc_fdtable_get(placed) ? placed : -ENFILE;
 }
 
-static int enter(struct rc_location at, const char *path)
+int rc_cwd_make(struct rc_location at, const char *path)
 {
 	struct rc_placeholder found;
 	struct rc_opened opened;
-	bool was_local = !rc_cwd();
-	int made, placed, result = rc_cwd_open(at, &opened);
+	int made, high, result = rc_cwd_open(at, &opened);
 
 	if (result)
 		return result;
 	made = rc_cwd_placeholder(opened.handle, path);
-	placed = made < 0 ? made : place(made);
-	if (made >= 0)
+	high = made < 0 ? made : rc_sys_dup_high(made, rc_transport_floor(), 1);
+	if (high >= 0) {
 		rc_sys_close(made);
-	if (placed < 0 || rc_placeholder_identify(placed, &found) != 1 || rc_fdtable_insert(placed, &found) < 0) {
-		rc_call_close(opened.handle);
-		return placed < 0 ? placed : -ENFILE;
+		made = high;
 	}
+	if (made < 0 || rc_placeholder_identify(made, &found) != 1 || rc_fdtable_insert(made, &found) < 0) {
+		rc_call_close(opened.handle);
+		if (made >= 0)
+			rc_sys_close(made);
+		return made < 0 ? made : -ENFILE;
+	}
+	return made;
+}
+
+static int enter(struct rc_location at, const char *path)
+{
+	bool was_local = !rc_cwd();
+	int made = rc_cwd_make(at, path), placed;
+
+	if (made < 0)
+		return made;
+	placed = place(made);
+	drop(made);
+	if (placed < 0)
+		return placed;
 	if (was_local)
 		park();
 	rc_cwd_stand(RC_CWD_FD, 0);
@@ -105,17 +144,16 @@ static int enter(struct rc_location at, const char *path)
 static void leave(void)
 {
 	if (rc_cwd())
-		forget();
+		drop(RC_CWD_FD);
 }
 
-/* The absolute path that a chdir to `path` enters by. */
-static int entered_by(const char *path, char *out, size_t size)
+int rc_cwd_entered_by(int dirfd, const char *path, char *out, size_t size)
 {
 	char base[RC_PATH_MAX] = "/";
 
 	if (*path != '/') {
-		if (rc_cwd())
-			rc_cwd_entered(RC_CWD_FD, base, sizeof base);
+		if (dirfd != AT_FDCWD || rc_cwd())
+			rc_cwd_entered(dirfd == AT_FDCWD ? RC_CWD_FD : dirfd, base, sizeof base);
 		else if (RC_SYS(SYS_getcwd, base, sizeof base, 0, 0, 0, 0) < 0)
 			strcpy(base, "/");
 	}
@@ -140,7 +178,7 @@ RC_EXPORT int chdir(const char *path)
 			leave();
 		return result;
 	}
-	result = side < 0 ? side : entered_by(t.given, by, sizeof by);
+	result = side < 0 ? side : rc_cwd_entered_by(AT_FDCWD, t.given, by, sizeof by);
 	if (result >= 0)
 		result = (int)RC_SPAN("chdir", t.given, -1, t.at.directory, enter(t.at, by));
 	return (int)rc_finish(result);
@@ -264,7 +302,7 @@ static int resolve(const struct rc_target *t, char *path, size_t size)
 	server[length] = '\0';
 	result = rc_route_reverse(&rc_config.routes, server, path, size);
 	/* A link leads to where no rule leads: the name that the program has for it is the only one. */
-	return result == -ENOENT ? entered_by(t->given, path, size) : result;
+	return result == -ENOENT ? rc_cwd_entered_by(AT_FDCWD, t->given, path, size) : result;
 }
 
 RC_EXPORT char *realpath(const char *path, char *resolved)

@@ -671,52 +671,21 @@ static int find_along_path(const char *file, struct program *p)
 			   const posix_spawnattr_t *attributes, char *const argv[], char *const envp[]) \
 	{ \
 		struct program p; \
-		int side; \
+		int side, bad; \
 		if (!rc_ready()) \
 			return rc_pass_##name()(pid, path, actions, attributes, argv, envp); \
 		COMPLETE(envp); \
+		bad = rc_actions_begin(actions); \
+		if (bad) \
+			return bad; \
 		side = find; \
 		if (side) \
 			return side < 0 ? -side : spawn_program(&p, pid, actions, attributes, argv, environment); \
 		rc_share_all(false);	/* an action may give away what is close-on-exec */ \
 		return rc_next_##name(pid, path, actions, attributes, argv, environment); \
 	}
-SPAWN(posix_spawn, find_program(AT_FDCWD, path, 0, &p))
-SPAWN(posix_spawnp, strchr(path, '/') ? find_program(AT_FDCWD, path, 0, &p) : find_along_path(path, &p))
-
-/* libc would open the local file of that name in the child; a supervisor sees that. */
-RC_EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t *actions, int fd, const char *path, int flags,
-					       mode_t mode)
-{
-	struct rc_target t;
-
-	if (!rc_ready())
-		return rc_pass_posix_spawn_file_actions_addopen()(actions, fd, path, flags, mode);
-	if (!rc_config.supervised && rc_locate(AT_FDCWD, path, 0, &t) == 1)
-		return (int)-RC_SPAN("posix_spawn_file_actions_addopen", t.given, -1, t.at.directory,
-				     rc_refuse_path("posix_spawn_file_actions_addopen", &t, -ENOSYS));
-	return rc_next_posix_spawn_file_actions_addopen(actions, fd, path, flags, mode);
-}
-
-#ifdef __GLIBC__
-/* The same for the directory that the child would start in. */
-RC_EXPORT int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t *actions, const char *path)
-{
-	struct rc_target t;
-
-	if (rc_ready() && !rc_config.supervised && rc_locate(AT_FDCWD, path, 0, &t) == 1)
-		return (int)-RC_SPAN("posix_spawn_file_actions_addchdir_np", t.given, -1, t.at.directory,
-				     rc_refuse_path("posix_spawn_file_actions_addchdir_np", &t, -ENOSYS));
-	return rc_pass_posix_spawn_file_actions_addchdir_np()(actions, path);
-}
-
-RC_EXPORT int posix_spawn_file_actions_addfchdir_np(posix_spawn_file_actions_t *actions, int fd)
-{
-	if (rc_ready() && !rc_config.supervised && rc_fdtable_get(fd))
-		return -rc_refuse("posix_spawn_file_actions_addfchdir_np", fd, -ENOSYS);
-	return rc_pass_posix_spawn_file_actions_addfchdir_np()(actions, fd);
-}
-#endif
+SPAWN(posix_spawn, find_program(rc_actions_directory(actions), path, 0, &p))
+SPAWN(posix_spawnp, strchr(path, '/') ? find_program(rc_actions_directory(actions), path, 0, &p) : find_along_path(path, &p))
 
 RC_EXPORT int system(const char *command)
 {

@@ -390,8 +390,6 @@ OWN(void *, dlopen, (const char *path, int flags))
 OWN(nl_catd, catopen, (const char *path, int flags))
 #ifdef __GLIBC__
 OWN(void *, dlmopen, (Lmid_t space, const char *path, int flags))
-OWN(int, posix_spawn_file_actions_addchdir_np, (posix_spawn_file_actions_t *actions, const char *path))
-OWN(int, posix_spawn_file_actions_addfchdir_np, (posix_spawn_file_actions_t *actions, int fd))
 #endif
 OWN(int, execve, (const char *path, char *const argv[], char *const envp[]))
 OWN(int, execv, (const char *path, char *const argv[]))
@@ -406,6 +404,10 @@ OWN(int, posix_spawn, (pid_t *pid, const char *path, const posix_spawn_file_acti
 		       const posix_spawnattr_t *attributes, char *const argv[], char *const envp[]))
 OWN(int, posix_spawnp, (pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
 			const posix_spawnattr_t *attributes, char *const argv[], char *const envp[]))
+OWN(int, posix_spawn_file_actions_init, (posix_spawn_file_actions_t *actions))
+OWN(int, posix_spawn_file_actions_destroy, (posix_spawn_file_actions_t *actions))
+OWN(int, posix_spawn_file_actions_addchdir_np, (posix_spawn_file_actions_t *actions, const char *path))
+OWN(int, posix_spawn_file_actions_addfchdir_np, (posix_spawn_file_actions_t *actions, int fd))
 OWN(int, posix_spawn_file_actions_addopen,
     (posix_spawn_file_actions_t *actions, int fd, const char *path, int flags, mode_t mode))
 OWN(int, system, (const char *command))

@@ -191,6 +191,11 @@ def test_a_change_is_refused_as_by_a_read_only_mount(
 
 
 @pytest.mark.parametrize("tier", TIERS)
+def test_what_is_spawned(same: Same, build: Build, tier: str) -> None:
+    same(f"{build('spawns', 'gcc')} {{box}}", tier)
+
+
+@pytest.mark.parametrize("tier", TIERS)
 def test_executing(same: Same, build: Build, tier: str) -> None:
     same(f"{build('executes', 'gcc')} {{box}}", tier)
 
