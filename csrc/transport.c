@@ -358,6 +358,12 @@ static size_t put_hello(uint8_t *bytes, size_t size)
 	return (size_t)(w.at - bytes);
 }
 
+/* What ended a connection while it was idle: keepalive without an answer, an interface that went down, an administrator. */
+static bool has_ended(int error)
+{
+	return error == -ETIMEDOUT || error == -ECONNABORTED || error == -EHOSTUNREACH || error == -ENETUNREACH || error == -ENETDOWN;
+}
+
 static int send_parts(int fd, struct iovec *parts, int count)
 {
 	while (count) {
@@ -367,7 +373,7 @@ static int send_parts(int fd, struct iovec *parts, int count)
 		if (sent == -EINTR)
 			continue;
 		if (sent < 0)
-			return sent == -EAGAIN ? -ETIMEDOUT : (int)sent;
+			return sent == -EAGAIN ? -ETIMEDOUT : has_ended((int)sent) ? -ECONNRESET : (int)sent;
 		rc_count(RC_COUNT_SENT, (uint64_t)sent);
 		while (count && (size_t)sent >= parts->iov_len) {
 			sent -= (ssize_t)parts->iov_len;
@@ -603,12 +609,14 @@ static ssize_t receive_asleep(int fd, struct msghdr *message)
  * learnt from TRIAL exchanges of every PERIOD that wait in the other one. */
 static ssize_t receive_first(int fd, struct msghdr *message)
 {
-	enum { ASLEEP, AWAKE, TRIAL = 16, PERIOD = 256, MOST_LOOKS = 256, MOST_NS = 1000000 };
+	enum { ASLEEP, AWAKE, TRIAL = 8, PERIOD = 512, MOST_LOOKS = 256, MOST_NS = 1000000, NEAR_NS = 200000, WAKE_NS = 10000 };
 	static _Atomic uint32_t exchanges, takes_ns[2] = { MOST_NS, 0 };
 	unsigned now = atomic_fetch_add_explicit(&exchanges, 1, memory_order_relaxed) % PERIOD;
 	uint32_t asleep = atomic_load_explicit(&takes_ns[ASLEEP], memory_order_relaxed);
 	uint32_t awake = atomic_load_explicit(&takes_ns[AWAKE], memory_order_relaxed);
-	int way = (awake + awake / 8 < asleep) != (now >= PERIOD - TRIAL) ? AWAKE : ASLEEP;
+	/* A thread of the supervisor that goes to sleep has another one wake up, in time that somebody waits for later. */
+	bool is_better = rc_before_waiting && asleep < NEAR_NS ? awake < asleep + WAKE_NS : awake + awake / 8 < asleep;
+	int way = is_better != (now >= PERIOD - TRIAL) ? AWAKE : ASLEEP;
 	uint64_t began_ns = rc_sys_monotonic_ns(), took_ns;
 	uint32_t known = way == AWAKE ? awake : asleep;
 	ssize_t got = -EAGAIN;

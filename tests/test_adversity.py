@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -333,6 +334,30 @@ def test_who_goes_on_without_a_server_does_not_wait_for_it_each_time(
         process.kill()
         relay.listener.close()
     assert process.returncode == 0
+
+
+def test_connections_that_end_while_nobody_uses_them(tree: Path, tier: str) -> None:
+    """The kernel's word for it, which the next call on them hears, is nothing that the program need know."""
+    server = Server("fast")
+    port = server.address.rpartition(":")[2]
+    kill = ["ss", "-K", "-t", "dst", "127.0.0.1", "dport", "=", port]
+    script = "import os; os.stat('/box/one'); print('asked', flush=True); input(); os.stat('/box/text'); print('again')"
+    process = subprocess.Popen(
+        [*command(server.address, tree, tier, "--max-stale", "0"), "python3", "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout and process.stdin
+    try:
+        assert process.stdout.readline() == b"asked\n"
+        if not shutil.which("ss") or subprocess.run(kill, capture_output=True).stdout.count(port.encode()) < 1:
+            pytest.skip("no right to end other processes' connections, or no ss")
+        out, err = process.communicate(b"\n", timeout=30)
+    finally:
+        process.kill()
+        server.stop()
+    assert (process.returncode, out, err) == (0, b"again\n", b"")
 
 
 def answering(change: Callable[[int, bytes], Optional[bytes]]) -> Callable[[socket.socket], None]:
