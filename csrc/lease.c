@@ -79,6 +79,15 @@ void rc_lease_recall(uint64_t handle)
 	rc_count(RC_COUNT_RECALLS, 1);
 }
 
+void rc_lease_recall_all(void)
+{
+	struct rc_leases *shared = rc_cache_leases();
+	uint32_t number = shared ? atomic_fetch_add(&shared->recalls, 1) + 1 : 0;
+
+	for (int i = 0; shared && i < RC_LEASE_SLOTS; i++)
+		atomic_store(&shared->recalled[i], number);
+}
+
 void rc_lease_heard(uint32_t sent_ms)
 {
 	struct rc_leases *shared = rc_cache_leases();

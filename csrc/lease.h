@@ -47,6 +47,7 @@ bool rc_lease_holds(const struct rc_lease *lease);
 void rc_lease_listen(bool listening);
 uint32_t rc_lease_now(void);
 void rc_lease_recall(uint64_t handle);
+void rc_lease_recall_all(void);
 void rc_lease_heard(uint32_t sent_ms);
 
 #endif

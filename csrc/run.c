@@ -320,10 +320,8 @@ static int run_alone(int control, struct connection *line)
 	for (;;) {
 		if (poll(set, 4, -1) < 0 && errno != EINTR)
 			fail("poll: %s", strerror(errno));
-		if (set[3].revents && !rc_run_lease_attend()) {
+		if (set[3].revents && (set[3].fd = rc_run_lease_attend()) < 0)
 			fprintf(stderr, "remotec: %s: the server is gone\n", options.server);
-			set[3].fd = -1;
-		}
 		if (set[1].revents)
 			rc_watch_control(control);
 		if (set[2].revents)

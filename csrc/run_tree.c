@@ -171,11 +171,8 @@ static void watch_tree(const struct rc_run *run, int listener, pid_t command, pi
 			break;
 		if (poll(set, 5, -1) < 0 && errno != EINTR)
 			break;
-		if (set[4].revents) {
-			if (!command_over)
-				fprintf(stderr, "remotec: %s: the server is gone\n", run->server);
-			set[4].fd = -1;
-		}
+		if (set[4].revents && (set[4].fd = rc_run_line_again(&line)) < 0 && !command_over)
+			fprintf(stderr, "remotec: %s: the server is gone\n", run->server);
 		if (set[1].revents)
 			rc_watch_control(run->control);
 		if (set[2].revents)
@@ -322,8 +319,8 @@ static bool attend(int news, int signals, int line, int *status, bool *alone, in
 
 		if (poll(set, 3, -1) < 0 && errno != EINTR)
 			return false;
-		if (set[2].revents && !rc_run_lease_attend())
-			set[2].fd = -1;		/* the supervisor says so */
+		if (set[2].revents)
+			set[2].fd = rc_run_lease_attend();	/* -1: the supervisor says so */
 		while (command && read(signals, &info, sizeof info) == sizeof info)
 			rc_command_hand_on(&info, command);
 		if (!set[0].revents)

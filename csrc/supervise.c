@@ -300,6 +300,7 @@ int rc_supervise_start(int from)
 		return -errno;
 	/* On one processor with its caller: the answer needs no wake-up of another. */
 	ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
+	rc_transport_alone = true;
 	rc_wait_over = interrupted;
 	rc_before_waiting = before_waiting;
 	rc_write_allowed = write_allowed;

@@ -230,13 +230,16 @@ static int dial(struct connection *c, int timeout_ms)
 	return result;
 }
 
+bool rc_transport_alone;
+
 /* Whether the number still is the socket that we opened: the program may have closed or replaced it. */
 static bool intact(const struct connection *c)
 {
 	uint64_t cookie = 0;
 	socklen_t size = sizeof cookie;
 
-	return RC_SYS(SYS_getsockopt, c->fd, SOL_SOCKET, SO_COOKIE, &cookie, &size, 0) == 0 && cookie == c->cookie;
+	return rc_transport_alone ||
+	       (RC_SYS(SYS_getsockopt, c->fd, SOL_SOCKET, SO_COOKIE, &cookie, &size, 0) == 0 && cookie == c->cookie);
 }
 
 static void hang_up(struct connection *c)
@@ -785,14 +788,12 @@ int rc_send_one_way(uint16_t operation, const struct iovec *request, int count)
 
 /* -------------------------------------------------------------------------------------------------- lines */
 
-int rc_line_take_ahead(struct connection **line)
+static int take_line(struct connection **line, bool fresh, int timeout_ms)
 {
 	struct connection spare = { .fd = -1 }, *c;
 	uint8_t hello[HELLO_BYTES];
-	int result = check_that_it_is_there(true);
+	int result = heard(check_out(&c, &spare, fresh, timeout_ms));
 
-	if (!result)
-		result = heard(check_out(&c, &spare, false, whole_timeout_ms()));
 	if (result)
 		return result;
 	if (c == &spare) {		/* the pool is used up, or this is a vfork child */
@@ -811,6 +812,13 @@ int rc_line_take_ahead(struct connection **line)
 	return result;
 }
 
+int rc_line_take_ahead(struct connection **line)
+{
+	int result = check_that_it_is_there(true);
+
+	return result ? result : take_line(line, false, whole_timeout_ms());
+}
+
 static int greet(struct connection *line)
 {
 	struct rc_server_info info;
@@ -826,6 +834,20 @@ int rc_line_take(struct connection **line)
 
 	if (!result && (*line)->asked)
 		result = greet(*line);
+	if (result)
+		check_in(*line, false);
+	return result;
+}
+
+int rc_line_take_anew(struct connection **line, int timeout_ms)
+{
+	int result = take_line(line, true, timeout_ms);
+
+	if (result)
+		return result;
+	set_timeout((*line)->fd, SO_RCVTIMEO, timeout_ms);
+	result = greet(*line);
+	set_timeout((*line)->fd, SO_RCVTIMEO, whole_timeout_ms());
 	if (result)
 		check_in(*line, false);
 	return result;

@@ -51,6 +51,8 @@ struct connection;
 int rc_line_take(struct connection **line);
 /* The same, without waiting for a new connection's greeting: the first rc_line_header does. */
 int rc_line_take_ahead(struct connection **line);
+/* A new connection, whatever there is; it, and its greeting, may take timeout_ms each. */
+int rc_line_take_anew(struct connection **line, int timeout_ms);
 /* `frames`: requests with rc_line_put's headers, all at once. */
 int rc_line_send(struct connection *line, const void *frames, size_t size);
 /* The header of the next request of `length` bytes of payload: its id. */
@@ -93,6 +95,8 @@ struct rc_server_info {
 };
 int rc_hello(struct rc_server_info *info, char *problem, size_t size);
 
+/* Nobody else's code runs in this process: its descriptors are what we made them. */
+extern bool rc_transport_alone;
 /* Is this descriptor one of our sockets?  (The program may not close or use it.) */
 bool rc_transport_owns(int fd);
 /* The lowest such number at or above `from`, or -1. */
