@@ -361,10 +361,15 @@ static size_t put_hello(uint8_t *bytes, size_t size)
 	return (size_t)(w.at - bytes);
 }
 
+static bool is_silence(int error)
+{
+	return error == -ETIMEDOUT || error == -EHOSTUNREACH || error == -ENETUNREACH || error == -ENETDOWN;
+}
+
 /* What ended a connection while it was idle: keepalive without an answer, an interface that went down, an administrator. */
 static bool has_ended(int error)
 {
-	return error == -ETIMEDOUT || error == -ECONNABORTED || error == -EHOSTUNREACH || error == -ENETUNREACH || error == -ENETDOWN;
+	return is_silence(error) || error == -ECONNABORTED;
 }
 
 static int send_parts(int fd, struct iovec *parts, int count)
@@ -505,7 +510,7 @@ static int heard(int result)
 {
 	uint32_t none = 0;
 
-	if (result == -ETIMEDOUT)
+	if (is_silence(result))
 		atomic_compare_exchange_strong(&atomic_load(&rc_outage)->silences, &none, 1);
 	return result;
 }
@@ -525,20 +530,23 @@ static int check_that_it_is_there(bool waits)
 	uint32_t silences = atomic_load_explicit(&o->silences, memory_order_relaxed);
 	struct rc_server_info info;
 	bool refused;
+	int result;
 
 	if (!silences)
 		return 0;
 	if (silences >= SURE && (int32_t)(atomic_load(&o->until_ms) - now_ms()) > 0)
-		return -ETIMEDOUT;
+		return atomic_load(&o->error);
 	if (!waits)
 		return 0;
-	if (say_hello(&info, short_timeout_ms(), &refused) == -ETIMEDOUT) {
-		atomic_store(&o->until_ms, now_ms() + (uint32_t)short_timeout_ms());
-		atomic_store(&o->silences, silences < SURE ? silences + 1 : SURE);
-		return -ETIMEDOUT;
+	result = say_hello(&info, short_timeout_ms(), &refused);
+	if (!is_silence(result)) {
+		atomic_store(&o->silences, 0);
+		return 0;
 	}
-	atomic_store(&o->silences, 0);
-	return 0;
+	atomic_store(&o->error, result);
+	atomic_store(&o->until_ms, now_ms() + (uint32_t)short_timeout_ms());
+	atomic_store(&o->silences, silences < SURE ? silences + 1 : SURE);
+	return result;
 }
 
 /* ---------------------------------------------------------------------------------------------- exchanges */

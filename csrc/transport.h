@@ -73,6 +73,7 @@ void rc_line_give_back(struct connection *line, bool usable);
 struct rc_outage {
 	_Atomic uint32_t silences;		/* 0, or how many waited in vain, as far as it matters */
 	_Atomic uint32_t until_ms;		/* until then nobody else tries */
+	_Atomic int32_t error;			/* -errno: what the last one saw */
 };
 extern struct rc_outage *_Atomic rc_outage;
 
