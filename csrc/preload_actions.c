@@ -12,7 +12,7 @@
 #include "cwd.h"
 #include "transport.h"
 
-/* Descriptors of ours that some actions count on, until they are destroyed; in the order in which they were added. */
+/* Descriptors of ours that some actions count on, until they are destroyed. */
 enum { KEPT_ACTIONS = 256 };
 enum role {
 	OPENED,				/* a file */
@@ -94,7 +94,7 @@ static void give_up(const void *actions)
 {
 	int saved = errno;
 
-	for (int i = 0; i < KEPT_ACTIONS; i++) {
+	for (int i = 0; actions && i < KEPT_ACTIONS; i++) {
 		if (!is_of(&kept[i], actions))
 			continue;
 		close(kept[i].fd);
