@@ -149,11 +149,11 @@ RC_EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t *actio
 	struct rc_target t;
 	int side, saved = errno, result;
 
-	if (!rc_ready())
+	if (!rc_ready() || rc_config.supervised)
 		return rc_pass_posix_spawn_file_actions_addopen()(actions, fd, path, flags, mode);
-	side = rc_config.supervised ? 0 : rc_locate(rc_actions_directory(actions), path, 0, &t);
+	side = rc_locate(rc_actions_directory(actions), path, 0, &t);
 	if (side == 0)
-		return rc_next_posix_spawn_file_actions_addopen(actions, fd, path, flags, mode);
+		return rc_pass_posix_spawn_file_actions_addopen()(actions, fd, t.instead ? t.instead : path, flags, mode);
 	result = side < 0 ? side : open_now(actions, fd, &t, flags, mode);
 	errno = saved;
 	return -result;
@@ -195,7 +195,7 @@ RC_EXPORT int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t *a
 	side = rc_locate(rc_actions_directory(actions), path, 0, &t);
 	if (side == 0) {
 		pass_on(actions);
-		return rc_next_posix_spawn_file_actions_addchdir_np(actions, path);
+		return rc_pass_posix_spawn_file_actions_addchdir_np()(actions, t.instead ? t.instead : path);
 	}
 	result = side < 0 ? side : rc_cwd_entered_by(rc_actions_directory(actions), t.given, by, sizeof by);
 	if (result >= 0)
