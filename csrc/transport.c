@@ -836,15 +836,21 @@ static int greet(struct connection *line)
 	return read_greeting(line, &info, &refused);
 }
 
+/* The greeting of a line that's just been taken, if there is one to come: without it the line is given back. */
+static int await_greeting(struct connection *line)
+{
+	int result = line->asked ? greet(line) : 0;
+
+	if (result)
+		check_in(line, false);
+	return result;
+}
+
 int rc_line_take(struct connection **line)
 {
 	int result = rc_line_take_ahead(line);
 
-	if (!result && (*line)->asked)
-		result = greet(*line);
-	if (result)
-		check_in(*line, false);
-	return result;
+	return result ? result : await_greeting(*line);
 }
 
 int rc_line_take_anew(struct connection **line, int timeout_ms)
@@ -854,10 +860,9 @@ int rc_line_take_anew(struct connection **line, int timeout_ms)
 	if (result)
 		return result;
 	set_timeout((*line)->fd, SO_RCVTIMEO, timeout_ms);
-	result = greet(*line);
-	set_timeout((*line)->fd, SO_RCVTIMEO, whole_timeout_ms());
-	if (result)
-		check_in(*line, false);
+	result = await_greeting(*line);
+	if (!result)
+		set_timeout((*line)->fd, SO_RCVTIMEO, whole_timeout_ms());
 	return result;
 }
 
