@@ -48,7 +48,7 @@ int rc_cwd_nowhere(void)
 	char name[] = "/tmp/remotec-XXXXXXXX";
 	uint8_t random[8];
 	long made = -EEXIST;
-	int fd, high;
+	int fd;
 
 	for (int attempt = 0; made == -EEXIST && attempt < 16; attempt++) {
 		rc_sys_random(random, sizeof random);
@@ -60,11 +60,7 @@ int rc_cwd_nowhere(void)
 		return (int)made;
 	fd = rc_sys_open(AT_FDCWD, name, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 	RC_SYS(SYS_unlinkat, AT_FDCWD, name, AT_REMOVEDIR, 0, 0, 0);
-	high = fd < 0 ? fd : rc_sys_dup_high(fd, rc_transport_floor(), 1);
-	if (high < 0)
-		return fd;
-	rc_sys_close(fd);
-	return high;
+	return rc_sys_raise(fd, rc_transport_floor());
 }
 
 static void park(void)
@@ -104,16 +100,11 @@ int rc_cwd_make(struct rc_location at, const char *path)
 {
 	struct rc_placeholder found;
 	struct rc_opened opened;
-	int made, high, result = rc_cwd_open(at, &opened);
+	int made, result = rc_cwd_open(at, &opened);
 
 	if (result)
 		return result;
-	made = rc_cwd_placeholder(opened.handle, path);
-	high = made < 0 ? made : rc_sys_dup_high(made, rc_transport_floor(), 1);
-	if (high >= 0) {
-		rc_sys_close(made);
-		made = high;
-	}
+	made = rc_sys_raise(rc_cwd_placeholder(opened.handle, path), rc_transport_floor());
 	if (made < 0 || rc_placeholder_identify(made, &found) != 1 || rc_fdtable_insert(made, &found) < 0) {
 		rc_call_close(opened.handle);
 		if (made >= 0)

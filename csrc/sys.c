@@ -225,6 +225,16 @@ int rc_sys_dup_high(int fd, int lowest, int close_on_exec)
 	return made;
 }
 
+int rc_sys_raise(int fd, int lowest)
+{
+	int high = fd < 0 ? fd : rc_sys_dup_high(fd, lowest, 1);
+
+	if (high < 0)
+		return fd;
+	rc_sys_close(fd);
+	return high;
+}
+
 int rc_sys_open(int dirfd, const char *path, int flags, unsigned mode)
 {
 	return (int)RC_SYS(SYS_openat, dirfd, path, flags | RC_LARGE, mode, 0, 0);

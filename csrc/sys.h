@@ -72,6 +72,8 @@ int rc_sys_dup_from(int fd, int lowest, int close_on_exec);
 /* The first free number at or above `lowest`, even above the soft limit of RLIMIT_NOFILE, which is raised around this one call;
  * where the hard limit is not above `lowest`, half of it instead. */
 int rc_sys_dup_high(int fd, int lowest, int close_on_exec);
+/* The same in place of fd, close-on-exec; fd itself, or the error that it is, where that can't be. */
+int rc_sys_raise(int fd, int lowest);
 int rc_sys_fcntl(int fd, int command, long argument);
 int64_t rc_sys_lseek(int fd, int64_t offset, int whence);
 #ifdef O_LARGEFILE

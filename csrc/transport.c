@@ -200,7 +200,7 @@ static int finish_connecting(int fd, int timeout_ms)
 /* timeout_ms: of the connecting. */
 static int dial(struct connection *c, int timeout_ms)
 {
-	int fd, high, result;
+	int fd, result;
 	socklen_t size = sizeof c->cookie;
 
 	if (server.error)
@@ -213,11 +213,7 @@ static int dial(struct connection *c, int timeout_ms)
 	if (result == -EINPROGRESS || result == -EINTR)
 		result = finish_connecting(fd, timeout_ms);
 	if (!result) {
-		high = rc_sys_dup_high(fd, rc_transport_floor(), 1);
-		if (high >= 0) {
-			rc_sys_close(fd);
-			fd = high;
-		}
+		fd = rc_sys_raise(fd, rc_transport_floor());
 		rc_sys_fcntl(fd, F_SETFL, O_RDWR);
 		c->fd = fd;
 		c->cookie = 0;

@@ -12,7 +12,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import pytest
 
@@ -22,6 +22,12 @@ from remotec import protocol
 from remotec.client import Client
 from remotec.session import Connection
 from remotec.session import Server as SessionServer
+
+
+def start(address: str, tree: Path, tier: str, options: Sequence[str], *program: str) -> "subprocess.Popen[bytes]":
+    """`remotec run`, with pipes for all three of the program's descriptors."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen([*command(address, tree, tier, *options), *program], stdin=pipe, stdout=pipe, stderr=pipe)
 
 
 def address_of(listener: socket.socket) -> str:
@@ -109,12 +115,7 @@ def test_a_server_killed_in_the_middle(tree: Path, tiers: Dict[str, str], tier: 
         pytest.skip(tiers[tier])
     server = Server("fast")
     script = "exec 3< /box/bin; head -c 10 <&3 | wc -c; read x; cat <&3 > /dev/null; echo $?; cat /box/text; echo $?"
-    process = subprocess.Popen(
-        [*command(server.address, tree, tier, "--timeout", "5"), "bash", "-c", script],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    process = start(server.address, tree, tier, ["--timeout", "5"], "bash", "-c", script)
     assert process.stdout and process.stdin
     assert process.stdout.readline() == b"10\n"
     server.process.kill()
@@ -244,12 +245,7 @@ def test_a_server_that_is_silent_from_now_on(tree: Path, tier: str, act: str) ->
         pytest.skip("a signal's SA_RESTART is the kernel's affair there, which knows no time-out beside it")
     server = Server("fast")
     script = f"import os; os.stat('/box/one'); print('asked', flush=True); input(); {act}"
-    process = subprocess.Popen(
-        [*command(server.address, tree, tier, "--timeout", "1"), "python3", "-c", script],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    process = start(server.address, tree, tier, ["--timeout", "1"], "python3", "-c", script)
     assert process.stdout and process.stdin
     assert process.stdout.readline() == b"asked\n"
     if "fifo" in act:
@@ -342,12 +338,7 @@ def test_connections_that_end_while_nobody_uses_them(tree: Path, tier: str) -> N
     port = server.address.rpartition(":")[2]
     kill = ["ss", "-K", "-t", "dst", "127.0.0.1", "dport", "=", port]
     script = "import os; os.stat('/box/one'); print('asked', flush=True); input(); os.stat('/box/text'); print('again')"
-    process = subprocess.Popen(
-        [*command(server.address, tree, tier, "--max-stale", "0"), "python3", "-c", script],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    process = start(server.address, tree, tier, ["--max-stale", "0"], "python3", "-c", script)
     assert process.stdout and process.stdin
     try:
         assert process.stdout.readline() == b"asked\n"
