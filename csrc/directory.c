@@ -13,7 +13,7 @@
 
 /* --------------------------------------------------------------------------------------------- attributes */
 
-enum { BATCH = 1000, READ = 16, WANTED = STATX_BASIC_STATS };
+enum { FIRST_PAGE = 1000, LARGEST_PAGE = 8000, READ = 16, WANTED = STATX_BASIC_STATS };
 
 /* Whether attributes pay: a stat of a name in a directory just read without them says yes, another directory's being read when
  * none of the last one's was used says no. */
@@ -100,7 +100,7 @@ static void fetch_all(uint64_t handle)
 
 	if (!buffer)
 		return;
-	if (rc_call_readdir(handle, 0, BATCH, WANTED, buffer, RC_LIMIT_MAX_REPLY, &entries) == 0)
+	if (rc_call_readdir(handle, 0, FIRST_PAGE, WANTED, buffer, RC_LIMIT_MAX_REPLY, &entries) == 0)
 		keep_all(handle, entries, asked_ms);
 	RC_SYS(SYS_munmap, buffer, RC_LIMIT_MAX_REPLY, 0, 0, 0, 0);
 }
@@ -108,8 +108,8 @@ static void fetch_all(uint64_t handle)
 static int load(struct rc_directory *directory)
 {
 	uint32_t before = atomic_load(&last_with);
-	uint32_t asked_ms = rc_cache_now(), age_ms;
-	unsigned mask;
+	unsigned count = directory->wanted ? directory->wanted : FIRST_PAGE, mask;
+	uint32_t age_ms;
 	size_t came;
 	int bad;
 
@@ -120,13 +120,16 @@ static int load(struct rc_directory *directory)
 		directory->buffer = rc_sys_map(RC_LIMIT_MAX_REPLY);
 	if (!directory->buffer)
 		return -ENOMEM;
+	directory->asked_ms = rc_cache_now();
 	came = directory->next ? 0 : rc_walk_listing(directory->handle, directory->buffer, RC_LIMIT_MAX_REPLY, &age_ms);
 	if (came) {
 		bad = rc_call_take_entries(directory->buffer, came, &directory->entries);
-		asked_ms -= age_ms;
+		directory->asked_ms -= age_ms;
 		mask = WANTED;
 	} else {
-		bad = rc_call_readdir(directory->handle, directory->next, BATCH, mask, directory->buffer, RC_LIMIT_MAX_REPLY,
+		/* Who reads on reads it all: the further he has come, the fewer round trips are to go. */
+		directory->wanted = 2 * count < LARGEST_PAGE ? 2 * count : LARGEST_PAGE;
+		bad = rc_call_readdir(directory->handle, directory->next, count, mask, directory->buffer, RC_LIMIT_MAX_REPLY,
 				      &directory->entries);
 		if (!bad && !directory->entries.end && directory->entries.rest.at == directory->entries.rest.end)
 			return -EPROTO;		/* one would ask for ever */
@@ -140,7 +143,7 @@ static int load(struct rc_directory *directory)
 	read_now(directory->handle);
 	atomic_store(mask ? &last_with : &last_plain, mark_of(directory->handle));
 	if (mask)
-		keep_all(directory->handle, directory->entries, asked_ms);
+		keep_all(directory->handle, directory->entries, directory->asked_ms);
 	else
 		atomic_store(&last_with, 0);
 	return 0;
@@ -151,6 +154,8 @@ int rc_directory_next(struct rc_directory *directory, struct rc_entry *entry)
 	for (;;) {
 		int bad;
 
+		directory->taken = directory->entries.rest.at;
+		directory->taken_next = directory->next;
 		if (directory->loaded && rc_next_entry(&directory->entries, entry)) {
 			directory->next = entry->offset;
 			return 1;
@@ -165,6 +170,12 @@ int rc_directory_next(struct rc_directory *directory, struct rc_entry *entry)
 	}
 }
 
+void rc_directory_put_back(struct rc_directory *directory)
+{
+	directory->entries.rest.at = directory->taken;
+	directory->next = directory->taken_next;
+}
+
 void rc_directory_seek(struct rc_directory *directory, int64_t offset)
 {
 	directory->next = offset;
@@ -177,6 +188,53 @@ void rc_directory_free(struct rc_directory *directory)
 	if (directory->buffer)
 		RC_SYS(SYS_munmap, directory->buffer, RC_LIMIT_MAX_REPLY, 0, 0, 0, 0);
 	*directory = (struct rc_directory){ 0 };
+}
+
+/* ---------------------------------------------------------------------------------------------------- records */
+
+/* What is left of the pages that the last calls of getdents64 took from, for the next ones. */
+enum { KEPT = 4, BUSY = 1 };
+static struct {
+	_Atomic int state;		/* 0 or BUSY; nobody waits for one that is */
+	struct rc_directory directory;
+} kept[KEPT];
+static _Atomic unsigned next_kept;
+
+static struct rc_directory take_kept(uint64_t handle, int64_t offset)
+{
+	struct rc_directory found = { .handle = handle };
+
+	for (int i = 0; offset && i < KEPT && !found.buffer; i++) {
+		struct rc_directory *directory = &kept[i].directory;
+
+		if (atomic_exchange(&kept[i].state, BUSY))
+			continue;
+		if (directory->handle == handle && directory->next == offset) {
+			found = *directory;
+			*directory = (struct rc_directory){ 0 };
+		}
+		atomic_store(&kept[i].state, 0);
+	}
+	if (!found.buffer || !rc_cache_fresh(found.asked_ms))
+		rc_directory_seek(&found, offset);
+	return found;
+}
+
+static void keep(struct rc_directory *directory)
+{
+	unsigned at = 0;
+
+	while (at < KEPT && kept[at].directory.handle)
+		at++;
+	if (at == KEPT)
+		at = atomic_fetch_add(&next_kept, 1) % KEPT;
+	if (!rc_cache_on() || atomic_exchange(&kept[at].state, BUSY)) {
+		rc_directory_free(directory);
+		return;
+	}
+	rc_directory_free(&kept[at].directory);
+	kept[at].directory = *directory;
+	atomic_store(&kept[at].state, 0);
 }
 
 /* Where a directory was seen to end: who reads it to its end by getdents64 asks once more after the last entry. */
@@ -198,11 +256,12 @@ static bool ends_at(uint64_t handle, int64_t offset)
 
 ssize_t rc_directory_records(const struct rc_description *d, int fd, bool old, bool narrow, void *bytes, size_t size)
 {
-	struct rc_directory directory = { .handle = d->handle };
 	uint8_t *at = bytes, *end = at + size;
 	int64_t offset = rc_sys_lseek(fd, 0, SEEK_CUR);
 	uint32_t asked_ms = rc_cache_now();
+	struct rc_directory directory;
 	struct rc_entry entry;
+	bool more = false;
 	int result;
 
 	if (d->kind != RC_KIND_DIRECTORY)
@@ -211,12 +270,14 @@ ssize_t rc_directory_records(const struct rc_description *d, int fd, bool old, b
 		rc_count(RC_COUNT_FROM_LISTING, 1);
 		return 0;
 	}
-	rc_directory_seek(&directory, offset);
+	directory = take_kept(d->handle, offset);
 	while ((result = rc_directory_next(&directory, &entry)) > 0) {
 		int length = rc_layout_entry(&entry, old, narrow, at, (size_t)(end - at));
 
 		if (length <= 0) {
 			result = length ? length : -EINVAL;
+			rc_directory_put_back(&directory);
+			more = true;
 			break;
 		}
 		at += length;
@@ -224,7 +285,10 @@ ssize_t rc_directory_records(const struct rc_description *d, int fd, bool old, b
 	}
 	if (!result)
 		note_end(d->handle, offset, asked_ms);
-	rc_directory_free(&directory);
+	if (more)
+		keep(&directory);
+	else
+		rc_directory_free(&directory);
 	if (at == (uint8_t *)bytes)
 		return result;
 	rc_sys_lseek(fd, offset, SEEK_SET);

@@ -715,9 +715,8 @@ def readdir(session: Any, request: Any) -> bytes:
     if handle.kind != protocol.HANDLE_KINDS["KIND_DIRECTORY"]:
         raise fail(errno.ENOTDIR)
     with handle.lock:
-        most = protocol.LIMITS["MAX_DATA"] // 2
         listed: bytes = session.server.entries(
-            handle.fd, request.offset, min(request.count, 1000), request.mask, most
+            handle.fd, request.offset, request.count, request.mask, protocol.LIMITS["MAX_DATA"]
         )
         return listed
 

@@ -12,7 +12,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable, Dict
+from typing import Callable, Dict, Iterator
 
 import pytest
 
@@ -80,6 +80,27 @@ def test_pointers_that_lead_nowhere(same: Same, build: Build, tier: str) -> None
 @pytest.mark.parametrize("compiler", ["gcc", "i686-linux-gnu-gcc"])
 def test_pointers_that_lead_nowhere_of_static_programs(same: Same, build: Build, compiler: str) -> None:
     same(f"{build('pointers', compiler, '-static')} {{box}}", "supervisor")
+
+
+@pytest.fixture
+def wide(tree: Path) -> Iterator[None]:
+    """More entries than a page of READDIR's."""
+    (tree / "wide").mkdir()
+    for i in range(2500):
+        (tree / "wide" / f"entry{i:04}").touch()
+    yield
+    shutil.rmtree(tree / "wide")
+
+
+@pytest.mark.usefixtures("wide")
+@pytest.mark.parametrize("tier", TIERS)
+def test_records_of_directories(same: Same, build: Build, tier: str) -> None:
+    same(f"{build('records', 'gcc')} {{box}}/wide {{box}}/many", tier)
+
+
+@pytest.mark.usefixtures("wide")
+def test_records_of_directories_of_static_programs(same: Same, build: Build) -> None:
+    same(f"{build('records', 'gcc', '-static')} {{box}}/wide {{box}}/many", "supervisor")
 
 
 INTERRUPTS = "cd {{srv}}; touch lock; mkfifo waiting closed; {} {{box}} {{srv}}; rm waiting closed"
