@@ -277,7 +277,7 @@ def put(size, byte):
     with open(sys.argv[1] + "/file", "r+b") as file:
         file.truncate(size)
         file.write(byte * size)
-    time.sleep(1.1)
+    time.sleep(0.3)
 def show(m):
     print(len(m), [m[i] for i in range(0, len(m), 4096 * 37)] == [m[0]] * -(-len(m) // (4096 * 37)), m[:2], m[-2:])
 f = os.open(sys.argv[2] + "/file", 0)
@@ -296,7 +296,7 @@ put(18 * M, b"e"); fifth = map(18 * M); show(fifth); print(first[18 * M - 1], th
 """
     (tmp_path / "script").write_text(script)
     results = []
-    for run in ([], command(servers["fast"].address, tree, tier)):
+    for run in ([], command(servers["fast"].address, tree, tier, "--max-stale", "100")):
         (tree / "file").write_bytes(b"a" * (20 * MIB))
         results.append(shell(f"python3 {tmp_path}/script {{srv}} {{box}}", tree, run))
     assert results[0].status == 0, results[0].stderr
