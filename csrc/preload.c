@@ -153,14 +153,6 @@ static int from_handle(struct rc_target *t, uint64_t handle, uint32_t kind, int 
 	return result ? result : from_route(t);
 }
 
-/* Where the path is the kernel's own, though it may look like the server's: /proc/<own pid>. */
-static bool is_own(const char *path, int pid)
-{
-	char folded[64];
-
-	return rc_path_fold("/", path, folded, sizeof folded) >= 0 && rc_route_own_process(&rc_config.routes, folded, pid);
-}
-
 /* /dev/stdin, /proc/<pid>/fd/N, /proc/<pid>/cwd: 0 where it is local, 1 where it's a placeholder, -1: not such a name. */
 static int find_named(struct rc_target *t, int flags)
 {
@@ -171,7 +163,7 @@ static int find_named(struct rc_target *t, int flags)
 		return -1;
 	pid = rc_sys_getpid();
 	if (!rc_route_proc_name(t->given, &t->name))
-		return is_own(t->given, pid) ? 0 : -1;
+		return rc_route_own_process(&rc_config.routes, t->given, pid) ? 0 : -1;
 	if (t->name.pid && t->name.pid != pid &&
 	    rc_route_path(&rc_config.routes, "/", t->given, &t->route) == 0 && t->route.side == RC_REMOTE)
 		return -1;		/* a process of the server's */
@@ -181,7 +173,7 @@ static int find_named(struct rc_target *t, int flags)
 	if (t->name.fd == RC_PROC_EXE) {	/* but for its name a remote program is one of this machine's */
 		t->is_link = is_link && rc_image_path((unsigned)t->name.pid, NULL) > 0;
 		t->at = (struct rc_location){ RC_NO_HANDLE, t->given };
-		return t->is_link ? 1 : is_own(t->given, pid) ? 0 : -1;
+		return t->is_link ? 1 : rc_route_own_process(&rc_config.routes, t->given, pid) ? 0 : -1;
 	}
 	if (!*t->name.rest && (flags & AT_SYMLINK_NOFOLLOW) && !is_link)
 		return 0;

@@ -373,8 +373,10 @@ bool rc_route_proc_name(const char *path, struct rc_proc_name *name)
 
 bool rc_route_own_process(const struct rc_routes *routes, const char *path, int pid)
 {
-	return pid >= 0 && !strncmp(path, "/proc/", 6) && number(next_component(path + 6)) == pid &&
-	       !is_remote(routes, "/proc/self");
+	char folded[64];
+
+	return pid >= 0 && rc_path_fold("/", path, folded, sizeof folded) >= 0 && !strncmp(folded, "/proc/", 6) &&
+	       number(next_component(folded + 6)) == pid && !is_remote(routes, "/proc/self");
 }
 
 bool rc_route_may_lead_away(const struct rc_routes *routes, const char *path)

@@ -74,7 +74,7 @@ enum { RC_PROC_CWD = -2, RC_PROC_EXE = -3 };
  * "/cwd" or "/exe", of a thread (".../task/<tid>/...") too. */
 bool rc_route_proc_name(const char *path, struct rc_proc_name *name);
 
-/* Whether `path`, folded, is "/proc/<pid>" or below it, and /proc/self is local: the process asks about itself by its number, as
+/* Whether `path` (absolute) is "/proc/<pid>" or below it, and /proc/self is local: the process asks about itself by its number, as
  * procps does, which on the server is another's. */
 bool rc_route_own_process(const struct rc_routes *routes, const char *path, int pid);
 

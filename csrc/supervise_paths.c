@@ -66,25 +66,19 @@ static int place_descriptor(struct rc_notice *notice, int fd, const char *path, 
 	return side;
 }
 
-/* Where the path is the kernel's own, though it may look like the server's: /proc/<own pid>. */
-static bool is_own(const char *path, int pid)
-{
-	char folded[64];
-
-	return rc_path_fold("/", path, folded, sizeof folded) >= 0 && rc_route_own_process(&rc_config.routes, folded, pid);
-}
-
 /* /dev/stdin, /proc/<pid>/fd/N, /proc/<pid>/cwd: 0 where it is local, 1 where it's a placeholder, -1: not such a name. */
 static int place_named(struct rc_notice *notice, int flags, struct rc_place *place)
 {
+	int process = -1, result;
 	bool is_link;
-	int result;
 
-	if (strncmp(place->given, "/dev/", 5) && strncmp(place->given, "/proc/", 6))
+	if (!strncmp(place->given, "/proc/", 6))
+		process = rc_target_process(notice);
+	else if (strncmp(place->given, "/dev/", 5))
 		return -1;
 	if (!rc_route_proc_name(place->given, &place->name))
-		return is_own(place->given, rc_target_process(notice)) ? 0 : -1;
-	if (place->name.pid == rc_target_process(notice))
+		return rc_route_own_process(&rc_config.routes, place->given, process) ? 0 : -1;
+	if (place->name.pid == process)
 		place->name.pid = 0;
 	if (place->name.pid && rc_route_path(&rc_config.routes, "/", place->given, &place->route) == 0 &&
 	    place->route.side == RC_REMOTE)
@@ -92,7 +86,7 @@ static int place_named(struct rc_notice *notice, int flags, struct rc_place *pla
 	is_link = (flags & RC_READ_LINK) == RC_READ_LINK && !*place->name.rest;
 	if (place->name.fd == RC_PROC_EXE) {	/* but for its name a remote program is one of this machine's */
 		if (!is_link || rc_image_path(place->name.pid ? (unsigned)place->name.pid : notice->n->pid, NULL) < 0)
-			return is_own(place->given, rc_target_process(notice)) ? 0 : -1;
+			return rc_route_own_process(&rc_config.routes, place->given, process) ? 0 : -1;
 		place->is_link = true;
 		place->at = (struct rc_location){ RC_NO_HANDLE, place->given };
 		rc_notice_remote(notice, -1, RC_NO_HANDLE, place->given);
