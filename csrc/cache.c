@@ -14,8 +14,9 @@
 #include "transport.h"
 
 /* A quarter of the mapping is rows (a listing of ten thousand names takes as many), the rest in equal parts slots for contents of
- * three sizes.  A row may stand at WAYS places. */
-enum { PAGE = 4096, WAYS = 4, CLASSES = 3, SMALLEST = 4096, GROWTH = 4, ATTEMPTS = 8, MEBIBYTE = 1 << 20 };
+ * three sizes.  A row may stand at WAYS places, and is at the first that was empty: so many that a full listing finds room, while
+ * it's seldom more than two that are looked at. */
+enum { PAGE = 4096, WAYS = 16, CLASSES = 3, SMALLEST = 4096, GROWTH = 4, ATTEMPTS = 8, MEBIBYTE = 1 << 20 };
 _Static_assert(SMALLEST * GROWTH * GROWTH == RC_CONTENT_MOST, "the largest class holds whatever OPEN brings");
 
 struct row {
@@ -254,6 +255,12 @@ static bool same(struct rc_key a, struct rc_key b)
 	return a.half[0] == b.half[0] && a.half[1] == b.half[1];
 }
 
+/* Once it isn't, it never is again. */
+static bool is_empty(const struct row *row)
+{
+	return !row->key.half[0] && !row->key.half[1];
+}
+
 static struct row *ways_of(struct rc_key *key, unsigned kind)
 {
 	key->half[1] ^= (uint64_t)kind << 32 | kind;
@@ -268,7 +275,11 @@ bool rc_cache_find(struct rc_key key, unsigned kind, struct rc_fact *fact)
 		struct row *row = &ways[i];
 		uint32_t before = atomic_load_explicit(&row->sequence, memory_order_acquire);
 
-		if ((before & 1) || !same(row->key, key))
+		if (before & 1)
+			continue;
+		if (is_empty(row))
+			break;
+		if (!same(row->key, key))
 			continue;
 		*fact = row->fact;
 		atomic_thread_fence(memory_order_acquire);
@@ -295,16 +306,16 @@ static void release(_Atomic uint32_t *sequence, uint32_t claimed)
 	atomic_store_explicit(sequence, claimed + 1, memory_order_release);
 }
 
-/* How readily a row gives way to another: empty ones first, then those that have nothing more to say, and a listing's, of which
- * there are so many that they'd push out, above all, the older one that says which directory they are of; then the oldest. */
+/* How readily a row gives way to another: those that have nothing more to say first, and a listing's, of which there are so many that
+ * they'd push out, above all, the older one that says which directory they are of; then the oldest. */
 static uint64_t readiness(const struct row *row, uint32_t now)
 {
-	enum { CHEAP = 32, EMPTY_ROW = 33 };
+	enum { CHEAP = 32 };
 	int32_t age = (int32_t)(now - row->fact.asked_ms);
 	int lasts = row->fact.flags & RC_FACT_CONFIRMABLE ? RC_CONFIRM_MS : rc_config.max_stale_ms;
-	bool cheap = row->fact.flags & RC_FACT_LISTED || age > lasts, empty = !row->key.half[0] && !row->key.half[1];
+	bool cheap = row->fact.flags & RC_FACT_LISTED || age > lasts;
 
-	return (uint64_t)empty << EMPTY_ROW | (uint64_t)cheap << CHEAP | (age > 0 ? (uint32_t)age : 0);
+	return (uint64_t)cheap << CHEAP | (age > 0 ? (uint32_t)age : 0);
 }
 
 void rc_cache_keep(struct rc_key key, unsigned kind, const struct rc_fact *fact)
@@ -318,7 +329,7 @@ void rc_cache_keep(struct rc_key key, unsigned kind, const struct rc_fact *fact)
 
 		if (atomic_load(&ways[i].sequence) & 1)
 			continue;
-		if (same(ways[i].key, key)) {
+		if (is_empty(&ways[i]) || same(ways[i].key, key)) {
 			row = &ways[i];
 			break;
 		}

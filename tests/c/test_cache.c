@@ -77,6 +77,22 @@ static void test_rows(void)
 	EXPECT(!rc_cache_find(key_of("a"), RC_FACT_STAT, &found));	/* it's bounded */
 }
 
+static void test_a_listing_finds_room(void)
+{
+	enum { NAMES = 3000 };		/* of some 8,000 rows */
+	struct rc_fact listed = { .asked_ms = rc_cache_now(), .flags = RC_FACT_LISTED }, found;
+	char name[16];
+
+	for (int i = 0; i < NAMES; i++) {
+		snprintf(name, sizeof name, "r%d", i);
+		rc_cache_keep(key_of(name), RC_FACT_LSTAT, &listed);
+	}
+	for (int i = 0; i < NAMES; i++) {
+		snprintf(name, sizeof name, "r%d", i);
+		EXPECT(rc_cache_find(key_of(name), RC_FACT_LSTAT, &found));
+	}
+}
+
 /* The name of a directory's file is looked for by the row that says what the directory was opened as, the oldest of all. */
 static void test_a_listing_pushes_out_no_other_row(void)
 {
@@ -229,6 +245,7 @@ int main(void)
 	EXPECT(rc_cache_on());
 	usleep(2000);
 	test_keys();
+	test_a_listing_finds_room();
 	test_a_listing_pushes_out_no_other_row();
 	test_rows();
 	test_age();
