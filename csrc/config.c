@@ -85,6 +85,7 @@ void rc_config_load(char *const *environment)
 	rc_config.debug = number_of(environment, "LIBREMOTEC_DEBUG", 0) != 0;
 	rc_config.supervised = tier && (!strcmp(tier, "both") || !strcmp(tier, "supervisor"));
 	rc_config.control = copy_of(value_of(environment, "REMOTEC_CONTROL"));
+	rc_config.spares = rc_config.control && number_of(environment, "REMOTEC_SPARES", 0);
 	rc_config.stats = copy_of(value_of(environment, "REMOTEC_STATS"));
 	rc_config.session_given = parse_session(value_of(environment, "REMOTEC_SESSION"), rc_config.session);
 	if (!rc_config.session_given)

@@ -34,6 +34,7 @@ struct rc_config {
 	uint8_t session[16];
 	bool session_given;
 	const char *control;	/* NULL: no remotec-run above us */
+	bool spares;		/* it may have a connection on hand (run_spares.h) */
 	const char *stats;	/* NULL: nobody asked for any */
 	int timeout_s;
 	int max_stale_ms;

@@ -85,6 +85,7 @@ bool rc_start(void)
 	rc_report_start(rc_config.debug);
 	rc_fdtable_start();
 	rc_transport_prepare();
+	rc_spare_connection = rc_config.spares ? rc_ask_for_connection : NULL;
 	/* Not only under our own supervisor: that of a `remotec run` above knows nothing of this session's descriptors. */
 	rc_raw = RC_HAVE_RAW && RC_SYS(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0, 0) == 2 /* SECCOMP_MODE_FILTER */ && rc_stub_install() == 0;
 	/* Where the supervisor would be asked for what we do ourselves, it does it all; valgrind makes calls from a page of its own. */

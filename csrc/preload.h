@@ -238,6 +238,8 @@ int rc_refuse_entry(const char *call, const struct rc_target *t, int flags);	/* 
 void rc_process_start(char **environment);
 /* Has remotec-run do something (control.h): what comes of it, or -errno.  fd: sent with it; -1: none. */
 int rc_ask_runner(const struct rc_control *what, int fd);
+/* rc_spare_connection, of remotec-run's. */
+int rc_ask_for_connection(void);
 void rc_share_all(bool over_exec);
 void rc_share(int fd);
 void rc_in_child(void);

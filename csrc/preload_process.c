@@ -76,6 +76,46 @@ int rc_ask_runner(const struct rc_control *what, int fd)
 	return got == sizeof answer ? answer : got < 0 ? (int)got : -EIO;
 }
 
+/* One that keeps us waiting isn't worth it. */
+enum { SPARE_MS = 50 };
+
+static int receive_descriptor(int from)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	int32_t answer = -EIO;
+	struct iovec part = { &answer, sizeof answer };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+	struct pollfd wait = { .fd = from, .events = POLLIN };
+	long got;
+	int fd;
+
+	if (rc_sys_poll(&wait, 1, SPARE_MS) <= 0)
+		return -EAGAIN;
+	got = RC_SYS(SYS_recvmsg, from, &message, MSG_CMSG_CLOEXEC, 0, 0, 0);
+	if (got != sizeof answer || answer || message.msg_controllen < CMSG_LEN(sizeof fd))
+		return answer ? answer : -EIO;
+	memcpy(&fd, CMSG_DATA(&control.header), sizeof fd);
+	return fd;
+}
+
+int rc_ask_for_connection(void)
+{
+	int pair[2];
+	long got = RC_SYS(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair, 0, 0);
+
+	if (got < 0)
+		return (int)got;
+	got = tell(&(struct rc_control){ .what = RC_CONTROL_SPARE }, &pair[1], 1);
+	rc_sys_close(pair[1]);
+	if (!got)
+		got = receive_descriptor(pair[0]);
+	rc_sys_close(pair[0]);
+	return (int)got;
+}
+
 #ifdef __SANITIZE_ADDRESS__
 void __asan_handle_no_return(void);
 #endif

@@ -143,6 +143,7 @@ static void set_environment(void)
 		put("REMOTEC_MAX_STALE", options.max_stale);
 	if (options.cache_size)
 		put("REMOTEC_CACHE_SIZE", options.cache_size);
+	put("REMOTEC_SPARES", NULL);
 	put("REMOTEC_CACHE", NULL);
 	put("REMOTEC_PAGES", NULL);
 }
@@ -358,12 +359,16 @@ static int run(int control, struct connection *line)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+/* From where on a connection on hand is worth asking for: it takes two round trips to be greeted on a new one. */
+enum { FAR_US = 2000 };
+
 int main(int count, char **arguments)
 {
 	struct rc_server_info info;
 	struct connection *line;
 	char problem[160] = "";
 	int control, bad, result;
+	uint64_t began_ns;
 
 	rc_launch(arguments);
 	/* Python, which starts us, ignores these two, and an exec hands that on. */
@@ -382,12 +387,15 @@ int main(int count, char **arguments)
 	open_cache();
 	rc_report_start(rc_config.debug);
 	bad = rc_transport_prepare();
+	began_ns = rc_sys_monotonic_ns();
 	if (!bad)
 		bad = rc_hello(&info, problem, sizeof problem);
 	if (!bad)
 		bad = rc_line_take(&line);	/* a connection that stays: the session lives as long as we do */
 	if (bad)
 		fail("%s: %s", options.server, *problem ? problem : strerror(-bad));
+	if (rc_sys_monotonic_ns() - began_ns > FAR_US * 1000)
+		put("REMOTEC_SPARES", "1");
 	rc_stats_start(rc_config.stats, RC_TIER_SUPERVISOR);
 	if (options.trace) {
 		bad = rc_run_trace_begin(options.trace);

@@ -131,6 +131,9 @@ static void print_network(void)
 	fprintf(stderr, "remotec: bytes: %s received, %s sent; read ahead: %s used, %s wasted; %llu files not sent again\n",
 		grouped(count_of(RC_COUNT_RECEIVED), received), grouped(count_of(RC_COUNT_SENT), sent),
 		grouped(used, taken), grouped(asked > used ? asked - used : 0, wasted), count_of(RC_COUNT_SAME_CONTENT));
+	if (count_of(RC_COUNT_ON_HAND))
+		fprintf(stderr, "remotec: connections: %llu waited for, %llu on hand\n", count_of(RC_COUNT_CONNECTIONS),
+			count_of(RC_COUNT_ON_HAND));
 	if (count_of(RC_COUNT_LEASES))
 		fprintf(stderr, "remotec: leases: %llu files, %llu recalled\n", count_of(RC_COUNT_LEASES), count_of(RC_COUNT_RECALLS));
 	fprintf(stderr, "remotec: answered without asking: %llu %%: %llu by listings, %llu by what came with open, %llu asked before, "

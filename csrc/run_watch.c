@@ -18,6 +18,7 @@
 #include "placeholder.h"
 #include "protocol.h"
 #include "run_epoll.h"
+#include "run_spares.h"
 #include "supervise.h"
 
 enum { BUCKETS = 4096, UNWATCHED = 0 };	/* no wd: they begin with 1 */
@@ -176,6 +177,8 @@ void rc_watch_control(int control)
 		take(&message, descriptors);
 		if (told.what == RC_CONTROL_SHARE)
 			shared(told.handle, descriptors[0]);
+		else if (told.what == RC_CONTROL_SPARE)
+			rc_spares_give(descriptors[0]);
 		else
 			rc_epoll_asked(&told, descriptors);
 	}

@@ -20,6 +20,8 @@ enum rc_fate { RC_CALL_LOCAL, RC_CALL_REMOTE, RC_CALL_REFUSED, RC_FATES };
 enum rc_counter {
 	RC_COUNT_ROUND_TRIPS,		/* requests whose replies were waited for */
 	RC_COUNT_SENT_AHEAD,		/* requests whose replies were to be taken later */
+	RC_COUNT_CONNECTIONS,		/* that a program waited for */
+	RC_COUNT_ON_HAND,		/* … that had been made before it wanted one */
 	RC_COUNT_RECEIVED,		/* bytes, headers and all */
 	RC_COUNT_SENT,
 	RC_COUNT_WAITED_NS,

@@ -197,11 +197,9 @@ static int finish_connecting(int fd, int timeout_ms)
 	return -error;
 }
 
-/* timeout_ms: of the connecting. */
-static int dial(struct connection *c, int timeout_ms)
+int rc_transport_dial(int timeout_ms)
 {
 	int fd, result;
-	socklen_t size = sizeof c->cookie;
 
 	if (server.error)
 		return server.error;
@@ -213,17 +211,48 @@ static int dial(struct connection *c, int timeout_ms)
 	if (result == -EINPROGRESS || result == -EINTR)
 		result = finish_connecting(fd, timeout_ms);
 	if (!result) {
-		fd = rc_sys_raise(fd, rc_transport_floor());
 		rc_sys_fcntl(fd, F_SETFL, O_RDWR);
-		c->fd = fd;
-		c->cookie = 0;
-		RC_SYS(SYS_getsockopt, fd, SOL_SOCKET, SO_COOKIE, &c->cookie, &size, 0);
-		c->request_id = 0;
-		c->greeted = c->asked = false;
-		return 0;
+		return fd;
 	}
 	rc_sys_close(fd);
 	return result;
+}
+
+/* `fd`: a connection that nobody has said anything on. */
+static void make_ours(struct connection *c, int fd)
+{
+	socklen_t size = sizeof c->cookie;
+
+	c->fd = rc_sys_raise(fd, rc_transport_floor());
+	c->cookie = 0;
+	RC_SYS(SYS_getsockopt, c->fd, SOL_SOCKET, SO_COOKIE, &c->cookie, &size, 0);
+	c->request_id = 0;
+	c->greeted = c->asked = false;
+}
+
+static int dial(struct connection *c, int timeout_ms)
+{
+	int fd = rc_transport_dial(timeout_ms);
+
+	if (fd < 0)
+		return fd;
+	make_ours(c, fd);
+	rc_count(RC_COUNT_CONNECTIONS, 1);
+	return 0;
+}
+
+int (*rc_spare_connection)(void);
+
+/* One that somebody has on hand, unless a new one is wanted. */
+static int dial_or_take(struct connection *c, bool fresh, int timeout_ms)
+{
+	int fd = rc_spare_connection && !fresh ? rc_spare_connection() : -ENOENT;
+
+	if (fd < 0)
+		return dial(c, timeout_ms);
+	make_ours(c, fd);
+	rc_count(RC_COUNT_ON_HAND, 1);
+	return 0;
 }
 
 bool rc_transport_alone;
@@ -273,7 +302,7 @@ static int check_out(struct connection **out, struct connection *spare, bool fre
 			break;
 		}
 	}
-	result = dial(c, timeout_ms);
+	result = dial_or_take(c, fresh, timeout_ms);
 	if (result && c != spare)
 		atomic_store(&c->state, EMPTY);
 	*out = c;

@@ -88,6 +88,11 @@ bool rc_transport_answers(void);
 extern bool (*rc_wait_over)(void);
 enum { RC_WAIT_CHECK_MS = 20 };
 
+/* A connection that somebody else has on hand, for this process to say HELLO on: a descriptor, or -errno.  NULL: nobody has. */
+extern int (*rc_spare_connection)(void);
+/* Such a one: a descriptor, or -errno.  timeout_ms: of the connecting. */
+int rc_transport_dial(int timeout_ms);
+
 /* What HELLO brought; the first call makes a connection.  0 or -errno; `problem` gets a sentence for a person. */
 struct rc_server_info {
 	uint32_t version, max_data, max_request, max_in_flight;

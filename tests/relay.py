@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Relays between clients and a server: one that counts what is asked for."""
+"""Relays between clients and a server: one that counts what is asked for, one to a far server."""
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
+import time
 from collections import Counter
-from typing import Any, Iterator, Tuple
+from typing import Any, Iterator, Optional, Tuple
 
 from remotec import protocol
 from remotec.protocol import HEADER
@@ -44,11 +46,15 @@ class Relay:
                 near = self.listener.accept()[0]
             except OSError:
                 return
-            far = socket.create_connection(self.server)
-            for stream in (near, far):
-                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self.ask, args=(near, far), daemon=True).start()
-            threading.Thread(target=self.answer, args=(far, near), daemon=True).start()
+            threading.Thread(target=self.join, args=(near,), daemon=True).start()
+
+    def join(self, near: socket.socket) -> None:
+        """A client's connection with one to the server."""
+        far = socket.create_connection(self.server)
+        for stream in (near, far):
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=self.ask, args=(near, far), daemon=True).start()
+        threading.Thread(target=self.answer, args=(far, near), daemon=True).start()
 
     def ask(self, source: socket.socket, target: socket.socket) -> None:
         """What a client says."""
@@ -57,6 +63,37 @@ class Relay:
     def answer(self, source: socket.socket, target: socket.socket) -> None:
         """What the server says."""
         raise NotImplementedError
+
+
+def carry(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        source.close()
+        target.close()
+
+
+class FarRelay(Relay):
+    """To a far server, as by `ssh -L`: it takes a connection at once, and has one to the server a while later."""
+
+    def __init__(self, address: str) -> None:
+        self.patience_s: Optional[float] = None  # after which who has said nothing is hung up on
+        super().__init__(address)
+
+    def join(self, near: socket.socket) -> None:
+        time.sleep(0.02)
+        if self.patience_s is None or select.select([near], [], [], self.patience_s)[0]:
+            super().join(near)
+        else:
+            near.close()
+
+    def ask(self, source: socket.socket, target: socket.socket) -> None:
+        carry(source, target)
+
+    def answer(self, source: socket.socket, target: socket.socket) -> None:
+        carry(source, target)
 
 
 class CountingRelay(Relay):

@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
+from typing import Dict, Optional
 
 import pytest
 
-from oracle import TIERS, command
-from relay import CountingRelay
+from oracle import TIERS, Server, command, shell
+from relay import CountingRelay, FarRelay
 
 
 @pytest.fixture
@@ -182,6 +184,44 @@ def test_find_of_five_thousand_files_in_fifty_directories(relay: CountingRelay, 
     counts = run_in(relay, forest, "find", "/box/fifty", "-type", "f", "-size", "0", "-newermt", "2001-01-01")
     assert counts["READDIR"] <= 2 * 51
     assert sum(counts.values()) <= 51 * 3 + 1, counts
+
+
+def run_far(servers: Dict[str, Server], tree: Path, line: str, patience_s: Optional[float], tier: str) -> bytes:
+    """What --stats says of a line that prints what it prints in a plain run."""
+    relay = FarRelay(servers["fast"].address)
+    relay.patience_s = patience_s
+    plain = shell(line, tree)
+    remote = shell(line, tree, command(relay.address, tree, tier, "--stats"))
+    assert (plain.status, plain.stderr) == (0, b"")
+    assert (remote.status, remote.stdout) == (plain.status, plain.stdout), remote.stderr
+    return remote.stderr
+
+
+@pytest.mark.parametrize("tier", ["preload", "both"])
+def test_a_far_server_has_a_connection_on_hand(
+    servers: Dict[str, Server], forest: Path, tiers: Dict[str, str], tier: str
+) -> None:
+    """For each process but the first."""
+    if tiers[tier]:
+        pytest.skip(tiers[tier])
+    line = "for i in 1 2 3 4 5 6 7 8 9 10; do cat {box}/small; done"
+    found = re.search(rb"connections: (\d+) waited for, (\d+) on hand", run_far(servers, forest, line, None, tier))
+    assert found
+    waited, on_hand = map(int, found.groups())
+    assert on_hand >= 5 and waited <= 5  # on a machine that is busy some come before theirs
+
+
+@pytest.mark.parametrize("tier", ["preload", "both"])
+def test_one_that_has_ended_meanwhile_is_no_harm(
+    servers: Dict[str, Server], box: Path, tiers: Dict[str, str], tier: str
+) -> None:
+    if tiers[tier]:
+        pytest.skip(tiers[tier])
+    line = (
+        "for i in 1 2 3; do sleep 0.3; md5sum {box}/small {box}/big; sleep 0.3; ls -l {box}/many | md5sum; "
+        "sleep 0.3; (exec 3< {box}/medium; sleep 0.3; wc -c <&3); done"
+    )
+    assert b" on hand" in run_far(servers, box, line, 0.1, tier)
 
 
 def test_git_status_of_two_thousand_files(relay: CountingRelay, tmp_path: Path) -> None:
