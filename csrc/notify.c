@@ -295,7 +295,7 @@ int rc_notify_convert(int fd, struct rc_placeholder *made)
 	if (!result)
 		result = rc_sys_identity(n->group, &identity);
 	if (!result)
-		result = (int)RC_SYS(SYS_dup3, n->group, fd, closing ? O_CLOEXEC : 0, 0, 0, 0);
+		result = rc_sys_dup_to(n->group, fd, closing ? O_CLOEXEC : 0);
 	if (result < 0) {
 		release(n);
 		rc_call_close(handle);

@@ -66,10 +66,15 @@ static int open_again(const struct kept *k)
 {
 	char link[RC_FD_LINK];
 	int fd = open(rc_sys_fd_link(k->fd, link), (k->flags & ~O_NOFOLLOW) | O_CLOEXEC), result;
+	struct rc_sys_limit limit;
+	bool raised;
 
 	if (fd < 0)
 		return errno;
+	raised = rc_sys_raise_limit(&limit);
 	result = dup3(fd, k->fd, O_CLOEXEC) < 0 ? errno : 0;
+	if (raised)
+		rc_sys_restore_limit(0, &limit);
 	close(fd);
 	return result;
 }
@@ -88,6 +93,15 @@ int rc_actions_begin(const posix_spawn_file_actions_t *actions)
 	}
 	errno = saved;
 	return result;
+}
+
+/* The child's limit is the caller's while it takes RC_CWD_FD, and until it is told otherwise. */
+bool rc_actions_raise_limit(const posix_spawn_file_actions_t *actions, struct rc_sys_limit *before)
+{
+	for (int i = 0; actions && i < KEPT_ACTIONS; i++)
+		if (is_of(&kept[i], actions) && (kept[i].role == HERE || kept[i].role == PASSED))
+			return rc_sys_raise_limit(before);
+	return false;
 }
 
 static void give_up(const void *actions)
@@ -128,19 +142,42 @@ static int keep_or_close(const void *actions, int fd, enum role role, int flags)
 	return -ENOMEM;
 }
 
+/* libc's take no number above the limit. */
+static int add_copy(posix_spawn_file_actions_t *actions, int fd, int to)
+{
+	struct rc_sys_limit limit;
+	bool raised = rc_sys_raise_limit(&limit);
+	int bad = posix_spawn_file_actions_adddup2(actions, fd, to);
+
+	if (raised)
+		rc_sys_restore_limit(0, &limit);
+	return -bad;
+}
+
+static int add_directory(posix_spawn_file_actions_t *actions, int fd)
+{
+	struct rc_sys_limit limit;
+	bool raised = rc_sys_raise_limit(&limit);
+	int bad = rc_pass_posix_spawn_file_actions_addfchdir_np()(actions, fd);
+
+	if (raised)
+		rc_sys_restore_limit(0, &limit);
+	return -bad;
+}
+
 static int open_now(posix_spawn_file_actions_t *actions, int fd, const struct rc_target *t, int flags, mode_t mode)
 {
 	int opened = rc_remote_open(t, flags | O_CLOEXEC, mode, 0), high, bad;
 
 	if (opened < 0)
 		return -errno;
-	high = fcntl(opened, F_DUPFD_CLOEXEC, rc_transport_floor());	/* where no other action comes by */
-	if (high >= 0) {
+	high = rc_sys_dup_high(opened, rc_transport_floor(), true);	/* where no other action comes by */
+	if (high >= 0 && rc_fdtable_get(high)) {
 		close(opened);
 		opened = high;
 	}
 	bad = keep_or_close(actions, opened, OPENED, flags);
-	return bad ? bad : -posix_spawn_file_actions_adddup2(actions, opened, fd);
+	return bad ? bad : add_copy(actions, opened, fd);
 }
 
 RC_EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t *actions, int fd, const char *path, int flags,
@@ -180,8 +217,8 @@ static int start_in(posix_spawn_file_actions_t *actions, struct rc_location at, 
 	}
 	bad = keep_or_close(actions, nowhere, PASSED, 0);
 	if (!bad)
-		bad = -posix_spawn_file_actions_adddup2(actions, made, RC_CWD_FD);
-	return bad ? bad : -rc_pass_posix_spawn_file_actions_addfchdir_np()(actions, nowhere);
+		bad = add_copy(actions, made, RC_CWD_FD);
+	return bad ? bad : add_directory(actions, nowhere);
 }
 
 RC_EXPORT int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t *actions, const char *path)

@@ -85,7 +85,7 @@ static int place(int made)
 	if (there >= 0 && !(before && before->kind == RC_CWD_KIND))
 		return -EMFILE;
 	last = there >= 0 && rc_fdtable_close(RC_CWD_FD, &handle);
-	placed = there >= 0 ? (int)RC_SYS(SYS_dup3, made, RC_CWD_FD, 0, 0, 0, 0) : rc_sys_dup_high(made, RC_CWD_FD, 0);
+	placed = there >= 0 ? rc_sys_dup_to(made, RC_CWD_FD, 0) : rc_sys_dup_high(made, RC_CWD_FD, 0);
 	rc_fdtable_forget(RC_CWD_FD);		/* which it may have looked at meanwhile */
 	if (last)
 		rc_call_close(handle);

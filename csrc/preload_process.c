@@ -660,6 +660,26 @@ RC_EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *co
 
 /* ------------------------------------------------------------------------------------------- spawn and fork */
 
+typedef int spawner(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes,
+		    char *const argv[], char *const envp[]);
+
+static int spawn(spawner *next, pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+		 const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
+{
+	struct rc_sys_limit limit;
+	bool raised = rc_actions_raise_limit(actions, &limit);
+	pid_t child = 0;
+	int result = next(&child, path, actions, attributes, argv, envp);
+
+	if (raised && child > 0)
+		rc_sys_restore_limit(child, &limit);
+	if (raised)
+		rc_sys_restore_limit(0, &limit);
+	if (!result && pid)
+		*pid = child;
+	return result;
+}
+
 static int spawn_program(struct program *p, pid_t *pid, const posix_spawn_file_actions_t *actions,
 			 const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
@@ -670,7 +690,7 @@ static int spawn_program(struct program *p, pid_t *pid, const posix_spawn_file_a
 	if (count >= 0) {
 		arguments_of(p, argv, arguments);
 		rc_share_all(false);
-		result = rc_next_posix_spawn(pid, p->path, actions, attributes, arguments, envp);
+		result = spawn(rc_next_posix_spawn, pid, p->path, actions, attributes, arguments, envp);
 	}
 	if (p->fd >= 0)
 		rc_sys_close(p->fd);
@@ -722,7 +742,7 @@ static int find_along_path(const char *file, struct program *p)
 		if (side) \
 			return side < 0 ? -side : spawn_program(&p, pid, actions, attributes, argv, environment); \
 		rc_share_all(false);	/* an action may give away what is close-on-exec */ \
-		return rc_next_##name(pid, path, actions, attributes, argv, environment); \
+		return spawn(rc_next_##name, pid, path, actions, attributes, argv, environment); \
 	}
 SPAWN(posix_spawn, find_program(rc_actions_directory(actions), path, 0, &p))
 SPAWN(posix_spawnp, strchr(path, '/') ? find_program(rc_actions_directory(actions), path, 0, &p) : find_along_path(path, &p))

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -202,26 +203,63 @@ int64_t rc_sys_lseek(int fd, int64_t offset, int whence)
 #endif
 }
 
-struct limit {
-	uint64_t soft, hard;
-};
+/* The thread whose moment it is.  In the child of a fork, and for who is killed in it, nobody ends it: so it's waited for no longer
+ * than one takes, and then it does no harm that two have one. */
+static _Atomic int raising;
+enum { MOMENT_YIELDS = 1000 };
+
+bool rc_sys_raise_limit(struct rc_sys_limit *before)
+{
+	struct rc_sys_limit raised;
+	int self = rc_sys_gettid(), none = 0;
+
+	/* It is ours already in a signal handler in the middle of it. */
+	for (int i = 0; i < MOMENT_YIELDS && !atomic_compare_exchange_strong(&raising, &none, self) && none != self; i++) {
+		none = 0;
+		RC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+	}
+	if (RC_SYS(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, before, 0, 0) < 0)
+		*before = (struct rc_sys_limit){ 0, 0 };
+	raised = (struct rc_sys_limit){ before->hard, before->hard };
+	if (none != self && before->soft < before->hard && RC_SYS(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, NULL, 0, 0) == 0)
+		return true;
+	if (none != self)
+		atomic_store(&raising, 0);
+	return false;
+}
+
+void rc_sys_restore_limit(int pid, const struct rc_sys_limit *before)
+{
+	RC_SYS(SYS_prlimit64, pid, RLIMIT_NOFILE, before, NULL, 0, 0);
+	if (!pid)
+		atomic_store(&raising, 0);
+}
 
 int rc_sys_dup_high(int fd, int lowest, int close_on_exec)
 {
-	struct limit limit, raised;
+	struct rc_sys_limit limit;
 	int made = rc_sys_dup_from(fd, lowest, close_on_exec);
+	bool raised;
 
 	if (made != -EINVAL && made != -EMFILE)
 		return made;
-	if (RC_SYS(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit, 0, 0) < 0)
+	raised = rc_sys_raise_limit(&limit);
+	if (limit.hard)
+		made = rc_sys_dup_from(fd, limit.hard <= (uint64_t)lowest ? (int)(limit.hard / 2) : lowest, close_on_exec);
+	if (raised)
+		rc_sys_restore_limit(0, &limit);
+	return made;
+}
+
+int rc_sys_dup_to(int fd, int to, int flags)
+{
+	struct rc_sys_limit limit;
+	int made = (int)RC_SYS(SYS_dup3, fd, to, flags, 0, 0, 0);
+
+	if (made != -EBADF || !rc_sys_raise_limit(&limit))
 		return made;
-	if (limit.hard <= (uint64_t)lowest)
-		lowest = (int)(limit.hard / 2);
-	raised = limit;
-	raised.soft = limit.hard;
-	RC_SYS(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, NULL, 0, 0);
-	made = rc_sys_dup_from(fd, lowest, close_on_exec);
-	RC_SYS(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, NULL, 0, 0);
+	made = (int)RC_SYS(SYS_dup3, fd, to, flags, 0, 0, 0);
+	rc_sys_restore_limit(0, &limit);
 	return made;
 }
 

@@ -69,9 +69,19 @@ int rc_sys_identity(int fd, struct rc_identity *identity);
 int rc_sys_refresh(int fd);
 int rc_sys_close(int fd);
 int rc_sys_dup_from(int fd, int lowest, int close_on_exec);
+/* RLIMIT_NOFILE, whose soft part is raised to the hard one for a moment: numbers above it are ours.  False: there is nothing to be
+ * restored, as it is there already (or can't be had: 0, 0).  A moment is one system call or a spawn; meanwhile no other thread does it. */
+struct rc_sys_limit {
+	uint64_t soft, hard;
+};
+bool rc_sys_raise_limit(struct rc_sys_limit *before);
+/* pid: of a child that has inherited it; 0: this process, which ends the moment. */
+void rc_sys_restore_limit(int pid, const struct rc_sys_limit *before);
 /* The first free number at or above `lowest`, even above the soft limit of RLIMIT_NOFILE, which is raised around this one call;
  * where the hard limit is not above `lowest`, half of it instead. */
 int rc_sys_dup_high(int fd, int lowest, int close_on_exec);
+/* dup3(2), likewise. */
+int rc_sys_dup_to(int fd, int to, int flags);
 /* The same in place of fd, close-on-exec; fd itself, or the error that it is, where that can't be. */
 int rc_sys_raise(int fd, int lowest);
 int rc_sys_fcntl(int fd, int command, long argument);

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 from typing import Callable, Dict, Iterator
 
@@ -12,6 +13,12 @@ import pytest
 from oracle import TIERS, Server, command, difference, make_tree, needs, shell
 from relay import CountingRelay
 from remotec import check, cli
+
+
+def pytest_configure() -> None:
+    """As many descriptors as a login has on most systems, whoever runs the tests: our own numbers are above that."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024 if hard == resource.RLIM_INFINITY else min(1024, hard), hard))
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,9 @@ class Reader:
     """A program that reads all of /box/NAME again, through one descriptor, whenever it's asked to."""
 
     PROGRAM = """
-import os, sys
+import os, resource, sys
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 files = {}
 for line in sys.stdin:
     name = line.strip()
