@@ -43,11 +43,12 @@ def box() -> Iterator[Path]:
     box = outside / "box"
     (box / "dir").mkdir(parents=True)
     (box / "named (deleted)").mkdir()
-    (box / "tight").mkdir(mode=0o500)
+    (box / "tight").mkdir()
     (outside / "secret").write_text("secret")
     for name, size in {"text": 3000, "empty": 0, "large": PREFETCH + 1, "dir/file": PREFETCH, "tight/x": 1,
                        "named (deleted)/file": 2}.items():  # fmt: skip
         (box / name).write_bytes(b"x" * size)
+    (box / "tight").chmod(0o500)
     links = {"link": "text", "linkdir": "dir", "dangling": "nowhere", "loop": "loop", "absolute": "/dir/file",
              "up": "dir/../text", "out": "../secret", "far": "../../../../../etc/passwd"}  # fmt: skip
     for name, target in links.items():
@@ -62,6 +63,7 @@ def box() -> Iterator[Path]:
     except OSError:
         pass
     yield box
+    (box / "tight").chmod(0o700)
     shutil.rmtree(outside)
 
 
