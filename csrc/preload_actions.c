@@ -142,23 +142,13 @@ static int keep_or_close(const void *actions, int fd, enum role role, int flags)
 	return -ENOMEM;
 }
 
-/* libc's take no number above the limit. */
-static int add_copy(posix_spawn_file_actions_t *actions, int fd, int to)
+/* The child takes `fd` as `to`, or (-1) goes to the directory that it is.  libc's own take no number above the limit. */
+static int add(posix_spawn_file_actions_t *actions, int fd, int to)
 {
 	struct rc_sys_limit limit;
 	bool raised = rc_sys_raise_limit(&limit);
-	int bad = posix_spawn_file_actions_adddup2(actions, fd, to);
-
-	if (raised)
-		rc_sys_restore_limit(0, &limit);
-	return -bad;
-}
-
-static int add_directory(posix_spawn_file_actions_t *actions, int fd)
-{
-	struct rc_sys_limit limit;
-	bool raised = rc_sys_raise_limit(&limit);
-	int bad = rc_pass_posix_spawn_file_actions_addfchdir_np()(actions, fd);
+	int bad = to < 0 ? rc_pass_posix_spawn_file_actions_addfchdir_np()(actions, fd)
+			 : posix_spawn_file_actions_adddup2(actions, fd, to);
 
 	if (raised)
 		rc_sys_restore_limit(0, &limit);
@@ -177,7 +167,7 @@ static int open_now(posix_spawn_file_actions_t *actions, int fd, const struct rc
 		opened = high;
 	}
 	bad = keep_or_close(actions, opened, OPENED, flags);
-	return bad ? bad : add_copy(actions, opened, fd);
+	return bad ? bad : add(actions, opened, fd);
 }
 
 RC_EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t *actions, int fd, const char *path, int flags,
@@ -217,8 +207,8 @@ static int start_in(posix_spawn_file_actions_t *actions, struct rc_location at, 
 	}
 	bad = keep_or_close(actions, nowhere, PASSED, 0);
 	if (!bad)
-		bad = add_copy(actions, made, RC_CWD_FD);
-	return bad ? bad : add_directory(actions, nowhere);
+		bad = add(actions, made, RC_CWD_FD);
+	return bad ? bad : add(actions, nowhere, -1);
 }
 
 RC_EXPORT int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t *actions, const char *path)
