@@ -13,12 +13,13 @@
 #include "transport.h"
 #include "wire.h"
 
-/* A window of at most 128 MiB under way for each description, in requests of CHUNK bytes; memory holds what the socket's buffer
+/* A window of at most 256 MiB under way for each description, in requests of CHUNK bytes; memory holds what the socket's buffer
  * takes in.  STREAMS of them share what the pool of connections can spare.  It starts with FIRST requests, or with more for
  * who reads LARGE pieces, and grows by GROWTH with each reply that didn't queue for much longer than a round trip.  What follows
  * a read of less than SMALL is taken out of the socket with it, since for the next of these that call costs more than a copy. */
 enum { CHUNK = RC_LIMIT_MAX_DATA, MOST = RC_LIMIT_MAX_IN_FLIGHT, FIRST = 1, FIRST_LARGE = 8,
-       GROWTH = 12, QUEUE_MS = 4, LARGE = 64 * 1024, SMALL = 16 * 1024, STREAMS = 24, FIRST_RUN = 2, LONGEST_RUN = 64 };
+       GROWTH = 12, QUEUE_MS = 4, LARGE = 64 * 1024, SMALL = 16 * 1024, STREAMS = 24, FIRST_RUN = 2, LONGEST_RUN = 64,
+       AT_ONCE = 64 };
 #define NEVER UINT32_MAX
 
 struct request {
@@ -136,31 +137,40 @@ static bool start(struct rc_sequence *sequence, uint64_t handle, int64_t offset,
 	return true;
 }
 
-/* Sends requests until the window is full.  What lies past the end of the file as it was is asked for no further than once. */
+/* Whether the window has room for a request.  What lies past the end of the file as it was is asked for no further than once. */
+static bool has_room(const struct rc_stream *s, int64_t size)
+{
+	return s->count < s->window && !s->ending && (size < 0 || s->ahead < size || !s->count);
+}
+
+/* Sends requests until it has none, a stack's worth of them at once. */
 static int ask_ahead(struct rc_stream *s, int64_t size)
 {
 	enum { FRAME = RC_HEADER_SIZE + RC_PREAD_REQUEST_SIZE };
-	uint8_t frames[MOST * FRAME];
-	struct rc_writer w = { .at = frames, .end = frames + sizeof frames };
 	uint64_t now = now_ms();
+	int bad = 0;
 
-	while (s->count < s->window && !s->ending && (size < 0 || s->ahead < size || !s->count)) {
-		struct request *q = &s->requests[(s->first + s->count) % MOST];
+	while (!bad && has_room(s, size)) {
+		uint8_t frames[AT_ONCE * FRAME];
+		struct rc_writer w = { .at = frames, .end = frames + sizeof frames };
 
-		*q = (struct request){ .length = CHUNK, .offset = s->ahead, .asked_ms = now };
-		if (size > s->ahead && size - s->ahead < CHUNK)
-			q->length = (uint32_t)(size - s->ahead);
-		q->id = rc_line_put(s->line, &w, RC_OP_PREAD, RC_PREAD_REQUEST_SIZE);
-		rc_put_u64(&w, s->handle);
-		rc_put_u64(&w, (uint64_t)q->offset);
-		rc_put_u32(&w, q->length);
-		s->ahead += q->length;
-		rc_count(RC_COUNT_READ_AHEAD, q->length);
-		s->count++;
-		if (size >= 0 && s->ahead >= size)
-			break;
+		for (int i = 0; i < AT_ONCE && has_room(s, size); i++) {
+			struct request *q = &s->requests[(s->first + s->count) % MOST];
+
+			*q = (struct request){ .length = CHUNK, .offset = s->ahead, .asked_ms = now };
+			if (size > s->ahead && size - s->ahead < CHUNK)
+				q->length = (uint32_t)(size - s->ahead);
+			q->id = rc_line_put(s->line, &w, RC_OP_PREAD, RC_PREAD_REQUEST_SIZE);
+			rc_put_u64(&w, s->handle);
+			rc_put_u64(&w, (uint64_t)q->offset);
+			rc_put_u32(&w, q->length);
+			s->ahead += q->length;
+			rc_count(RC_COUNT_READ_AHEAD, q->length);
+			s->count++;
+		}
+		bad = rc_line_send(s->line, frames, (size_t)(w.at - frames));
 	}
-	return w.at == frames ? 0 : rc_line_send(s->line, frames, (size_t)(w.at - frames));
+	return bad;
 }
 
 /* What is in the socket for longer than data may be kept is not used. */

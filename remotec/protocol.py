@@ -47,7 +47,7 @@ LIMITS = {
     "MAX_PATH": 4096,  # bytes of one path, as PATH_MAX without its NUL being counted
     "MAX_NAME": 255,
     "MAX_XATTR": 65536,  # bytes of one extended attribute's value, or of a list of names
-    "MAX_IN_FLIGHT": 128,  # requests of one connection not yet answered
+    "MAX_IN_FLIGHT": 256,  # requests of one connection not yet answered
     "MAX_HANDLES": 65536,  # of one session
     "MAX_SESSIONS": 16384,  # of one server
     "MAX_SHARE": 1024,  # handles named by one SHARE
