@@ -76,8 +76,8 @@ int rc_ask_runner(const struct rc_control *what, int fd)
 	return got == sizeof answer ? answer : got < 0 ? (int)got : -EIO;
 }
 
-/* One that keeps us waiting isn't worth it. */
-enum { SPARE_MS = 50 };
+/* One that keeps us waiting isn't worth it: remotec-run may be waiting for the server. */
+enum { SPARE_MS = 5 };
 
 static int receive_descriptor(int from)
 {

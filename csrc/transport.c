@@ -34,7 +34,7 @@ struct connection {
 	uint64_t cookie;	/* the kernel's name for the socket: tells whether fd still is it */
 	uint32_t request_id;
 	bool greeted;		/* HELLO has been answered */
-	bool asked;		/* a line's HELLO has been sent, and its answer not yet been read */
+	bool asked;		/* HELLO has been sent, and its answer not yet been read */
 };
 
 static struct connection pool[POOL];
@@ -762,15 +762,15 @@ static int try_once(struct rc_exchange *x, bool one_way, bool fresh, bool *broke
 	struct rc_header header = { .operation = x->operation, .flags = one_way ? RC_FRAME_ONE_WAY : 0 };
 	struct iovec parts[8];
 	int count = 0, result = check_that_it_is_there(!one_way);
-	bool usable = false, pending, refused = false;
+	bool usable = false, greeting, refused = false;
 
 	*broken = false;
 	if (!result)
 		result = check_out(&c, &spare, fresh, one_way ? short_timeout_ms() : whole_timeout_ms());
 	if (result)
 		return heard(result);
-	pending = !c->greeted;
-	if (pending)
+	greeting = !c->greeted;
+	if (greeting && !c->asked)
 		parts[count++] = (struct iovec){ hello, put_hello(hello, sizeof hello) };
 	header.request_id = c->request_id += 2;		/* even: an odd id is a CANCEL's */
 	parts[count++] = (struct iovec){ head, sizeof head };
@@ -782,9 +782,11 @@ static int try_once(struct rc_exchange *x, bool one_way, bool fresh, bool *broke
 	result = send_parts(c->fd, parts, count);
 	if (!result && !one_way)
 		rc_count(RC_COUNT_ROUND_TRIPS, 1);
-	if (!result && pending) {
+	c->asked = greeting;
+	if (!result && greeting && !one_way) {		/* else it's for whoever waits for a reply first */
 		struct rc_server_info info;
 
+		c->asked = false;
 		result = read_greeting(c, &info, &refused);
 	}
 	if (!result && x->interruptible)
@@ -833,7 +835,7 @@ static int take_line(struct connection **line, bool fresh, int timeout_ms)
 		hang_up(c);
 		return -EMFILE;
 	}
-	if (!c->greeted) {
+	if (!c->greeted && !c->asked) {
 		struct iovec part = { hello, put_hello(hello, sizeof hello) };
 
 		result = send_parts(c->fd, &part, 1);
