@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from typing import Any, Iterator, Optional, Tuple
+from typing import Any, Callable, Iterator, Optional, Tuple
 
 from remotec import protocol
 from remotec.protocol import HEADER
@@ -58,16 +58,17 @@ class Relay:
 
     def ask(self, source: socket.socket, target: socket.socket) -> None:
         """What a client says."""
-        raise NotImplementedError
+        carry(source, target)
 
     def answer(self, source: socket.socket, target: socket.socket) -> None:
         """What the server says."""
-        raise NotImplementedError
+        carry(source, target)
 
 
-def carry(source: socket.socket, target: socket.socket) -> None:
+def carry(source: socket.socket, target: socket.socket, hear: Callable[[bytes], None] = lambda data: None) -> None:
     try:
         while data := source.recv(65536):
+            hear(data)
             target.sendall(data)
         target.shutdown(socket.SHUT_WR)
     except OSError:
@@ -89,12 +90,6 @@ class FarRelay(Relay):
         else:
             near.close()
 
-    def ask(self, source: socket.socket, target: socket.socket) -> None:
-        carry(source, target)
-
-    def answer(self, source: socket.socket, target: socket.socket) -> None:
-        carry(source, target)
-
 
 class CountingRelay(Relay):
     """Counts the requests that have a reply, but for what no program waits for: HELLO, RECALL."""
@@ -104,23 +99,13 @@ class CountingRelay(Relay):
         super().__init__(address)
 
     def ask(self, source: socket.socket, target: socket.socket) -> None:
-        self._carry(source, target, True)
-
-    def answer(self, source: socket.socket, target: socket.socket) -> None:
-        self._carry(source, target, False)
-
-    def _carry(self, source: socket.socket, target: socket.socket, requests: bool) -> None:
         pending = bytearray()
-        try:
-            while data := source.recv(65536):
-                if requests:
-                    pending += data
-                    self._count(pending)
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            source.close()
-            target.close()
+
+        def hear(data: bytes) -> None:
+            pending.extend(data)
+            self._count(pending)
+
+        carry(source, target, hear)
 
     def _count(self, pending: bytearray) -> None:
         for header, _ in frames(pending):

@@ -218,9 +218,9 @@ class Cutter(CountingRelay):
         self.listening: "socket.socket | None" = None
         super().__init__(address)
 
-    def _carry(self, source: socket.socket, target: socket.socket, requests: bool) -> None:
+    def ask(self, source: socket.socket, target: socket.socket) -> None:
         self.own.source = source
-        super()._carry(source, target, requests)
+        super().ask(source, target)
 
     def _count(self, pending: bytearray) -> None:
         head = bytes(pending[: protocol.HEADER.size])

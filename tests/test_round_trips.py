@@ -197,13 +197,9 @@ def run_far(servers: Dict[str, Server], tree: Path, line: str, patience_s: Optio
     return remote.stderr
 
 
-@pytest.mark.parametrize("tier", ["preload", "both"])
-def test_a_far_server_has_a_connection_on_hand(
-    servers: Dict[str, Server], forest: Path, tiers: Dict[str, str], tier: str
-) -> None:
+@pytest.mark.parametrize("tier", ["preload", "both"], indirect=True)
+def test_a_far_server_has_a_connection_on_hand(servers: Dict[str, Server], forest: Path, tier: str) -> None:
     """For each process but the first."""
-    if tiers[tier]:
-        pytest.skip(tiers[tier])
     line = "for i in 1 2 3 4 5 6 7 8 9 10; do cat {box}/small; done"
     found = re.search(rb"connections: (\d+) waited for, (\d+) on hand", run_far(servers, forest, line, None, tier))
     assert found
@@ -211,12 +207,8 @@ def test_a_far_server_has_a_connection_on_hand(
     assert on_hand >= 5 and waited <= 5  # on a machine that is busy some come before theirs
 
 
-@pytest.mark.parametrize("tier", ["preload", "both"])
-def test_one_that_has_ended_meanwhile_is_no_harm(
-    servers: Dict[str, Server], box: Path, tiers: Dict[str, str], tier: str
-) -> None:
-    if tiers[tier]:
-        pytest.skip(tiers[tier])
+@pytest.mark.parametrize("tier", ["preload", "both"], indirect=True)
+def test_one_that_has_ended_meanwhile_is_no_harm(servers: Dict[str, Server], box: Path, tier: str) -> None:
     line = (
         "for i in 1 2 3; do sleep 0.3; md5sum {box}/small {box}/big; sleep 0.3; ls -l {box}/many | md5sum; "
         "sleep 0.3; (exec 3< {box}/medium; sleep 0.3; wc -c <&3); done"
