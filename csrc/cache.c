@@ -325,7 +325,7 @@ void rc_cache_keep(struct rc_key key, unsigned kind, const struct rc_fact *fact)
 	uint32_t claimed;
 
 	for (int i = 0; i < WAYS; i++) {
-		uint64_t ready = readiness(&ways[i], fact->asked_ms);
+		uint64_t ready;
 
 		if (atomic_load(&ways[i].sequence) & 1)
 			continue;
@@ -333,6 +333,7 @@ void rc_cache_keep(struct rc_key key, unsigned kind, const struct rc_fact *fact)
 			row = &ways[i];
 			break;
 		}
+		ready = readiness(&ways[i], fact->asked_ms);
 		if (!row || ready > readiest) {
 			row = &ways[i];
 			readiest = ready;

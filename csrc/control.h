@@ -14,7 +14,7 @@ enum rc_control_what {
 	RC_CONTROL_EPOLL,		/* the second is the epoll descriptor */
 	RC_CONTROL_EPOLL_READ,
 	RC_CONTROL_EPOLL_SETTLE,
-	RC_CONTROL_SPARE,		/* a connection (run_spares.h): 0 and the descriptor, or -errno, to the first one sent */
+	RC_CONTROL_SPARE,		/* a connection (run_spares.h), to the descriptor sent */
 };
 enum { RC_CONTROL_DESCRIPTORS = 2 };
 

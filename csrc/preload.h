@@ -250,8 +250,8 @@ void rc_forget_in_message(const struct msghdr *message);
 int rc_actions_directory(const posix_spawn_file_actions_t *actions);
 /* Before each spawn with them: 0, or the errno that it fails with. */
 int rc_actions_begin(const posix_spawn_file_actions_t *actions);
-/* rc_sys_raise_limit, where they need it. */
-bool rc_actions_raise_limit(const posix_spawn_file_actions_t *actions, struct rc_sys_limit *before);
+/* Whether they lead to a remote directory, if not to stay: RC_CWD_FD is taken on the way. */
+bool rc_actions_move(const posix_spawn_file_actions_t *actions);
 
 /* --------------------------------------------------------------------- working directory: preload_cwd.c */
 

@@ -67,14 +67,12 @@ static int open_again(const struct kept *k)
 	char link[RC_FD_LINK];
 	int fd = open(rc_sys_fd_link(k->fd, link), (k->flags & ~O_NOFOLLOW) | O_CLOEXEC), result;
 	struct rc_sys_limit limit;
-	bool raised;
 
 	if (fd < 0)
 		return errno;
-	raised = rc_sys_raise_limit(&limit);
+	rc_sys_raise_limit(&limit);
 	result = dup3(fd, k->fd, O_CLOEXEC) < 0 ? errno : 0;
-	if (raised)
-		rc_sys_restore_limit(0, &limit);
+	rc_sys_restore_limit(0, &limit);
 	close(fd);
 	return result;
 }
@@ -95,12 +93,11 @@ int rc_actions_begin(const posix_spawn_file_actions_t *actions)
 	return result;
 }
 
-/* The child's limit is the caller's while it takes RC_CWD_FD, and until it is told otherwise. */
-bool rc_actions_raise_limit(const posix_spawn_file_actions_t *actions, struct rc_sys_limit *before)
+bool rc_actions_move(const posix_spawn_file_actions_t *actions)
 {
 	for (int i = 0; actions && i < KEPT_ACTIONS; i++)
 		if (is_of(&kept[i], actions) && (kept[i].role == HERE || kept[i].role == PASSED))
-			return rc_sys_raise_limit(before);
+			return true;
 	return false;
 }
 
@@ -146,12 +143,12 @@ static int keep_or_close(const void *actions, int fd, enum role role, int flags)
 static int add(posix_spawn_file_actions_t *actions, int fd, int to)
 {
 	struct rc_sys_limit limit;
-	bool raised = rc_sys_raise_limit(&limit);
-	int bad = to < 0 ? rc_pass_posix_spawn_file_actions_addfchdir_np()(actions, fd)
-			 : posix_spawn_file_actions_adddup2(actions, fd, to);
+	int bad;
 
-	if (raised)
-		rc_sys_restore_limit(0, &limit);
+	rc_sys_raise_limit(&limit);
+	bad = to < 0 ? rc_pass_posix_spawn_file_actions_addfchdir_np()(actions, fd)
+		     : posix_spawn_file_actions_adddup2(actions, fd, to);
+	rc_sys_restore_limit(0, &limit);
 	return -bad;
 }
 

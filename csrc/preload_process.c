@@ -57,63 +57,50 @@ static bool report(int fd, uint64_t handle)
 	return !rc_config.control || tell(&(struct rc_control){ .what = RC_CONTROL_SHARE, .handle = handle }, &fd, 1) == 0;
 }
 
-int rc_ask_runner(const struct rc_control *what, int fd)
+/* Asks for something: the socket that the answer comes by, or -errno.  fd: sent with it; -1: none. */
+static int ask(const struct rc_control *what, int fd)
 {
 	int pair[2], descriptors[RC_CONTROL_DESCRIPTORS] = { -1, fd };
-	int32_t answer;
-	long got = RC_SYS(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair, 0, 0);
+	int bad = (int)RC_SYS(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair, 0, 0);
 
-	if (got < 0)
-		return (int)got;
+	if (bad)
+		return bad;
 	descriptors[0] = pair[1];
-	got = tell(what, descriptors, fd < 0 ? 1 : 2);
+	bad = tell(what, descriptors, fd < 0 ? 1 : 2);
 	rc_sys_close(pair[1]);
-	if (!got)
-		do
-			got = RC_SYS(SYS_read, pair[0], &answer, sizeof answer, 0, 0, 0);
-		while (got == -EINTR);
-	rc_sys_close(pair[0]);
+	if (bad)
+		rc_sys_close(pair[0]);
+	return bad ? bad : pair[0];
+}
+
+int rc_ask_runner(const struct rc_control *what, int fd)
+{
+	int from = ask(what, fd);
+	int32_t answer;
+	long got;
+
+	if (from < 0)
+		return from;
+	do
+		got = RC_SYS(SYS_read, from, &answer, sizeof answer, 0, 0, 0);
+	while (got == -EINTR);
+	rc_sys_close(from);
 	return got == sizeof answer ? answer : got < 0 ? (int)got : -EIO;
 }
 
 /* One that keeps us waiting isn't worth it: remotec-run may be waiting for the server. */
 enum { SPARE_MS = 5 };
 
-static int receive_descriptor(int from)
-{
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control;
-	int32_t answer = -EIO;
-	struct iovec part = { &answer, sizeof answer };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
-	struct pollfd wait = { .fd = from, .events = POLLIN };
-	long got;
-	int fd;
-
-	if (rc_sys_poll(&wait, 1, SPARE_MS) <= 0)
-		return -EAGAIN;
-	got = RC_SYS(SYS_recvmsg, from, &message, MSG_CMSG_CLOEXEC, 0, 0, 0);
-	if (got != sizeof answer || answer || message.msg_controllen < CMSG_LEN(sizeof fd))
-		return answer ? answer : -EIO;
-	memcpy(&fd, CMSG_DATA(&control.header), sizeof fd);
-	return fd;
-}
-
 int rc_ask_for_connection(void)
 {
-	int pair[2];
-	long got = RC_SYS(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair, 0, 0);
+	int from = ask(&(struct rc_control){ .what = RC_CONTROL_SPARE }, -1), fd;
+	struct pollfd wait = { .fd = from, .events = POLLIN };
 
-	if (got < 0)
-		return (int)got;
-	got = tell(&(struct rc_control){ .what = RC_CONTROL_SPARE }, &pair[1], 1);
-	rc_sys_close(pair[1]);
-	if (!got)
-		got = receive_descriptor(pair[0]);
-	rc_sys_close(pair[0]);
-	return (int)got;
+	if (from < 0)
+		return from;
+	fd = rc_sys_poll(&wait, 1, SPARE_MS) > 0 ? rc_sys_receive_descriptor(from) : -EAGAIN;
+	rc_sys_close(from);
+	return fd;
 }
 
 #ifdef __SANITIZE_ADDRESS__
@@ -666,15 +653,16 @@ typedef int spawner(pid_t *pid, const char *path, const posix_spawn_file_actions
 static int spawn(spawner *next, pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 		 const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
-	struct rc_sys_limit limit;
-	bool raised = rc_actions_raise_limit(actions, &limit);
+	struct rc_sys_limit limit = { .raised = false };
 	pid_t child = 0;
-	int result = next(&child, path, actions, attributes, argv, envp);
+	int result;
 
-	if (raised && child > 0)
+	if (rc_actions_move(actions))		/* the child's limit is ours while it takes RC_CWD_FD */
+		rc_sys_raise_limit(&limit);
+	result = next(&child, path, actions, attributes, argv, envp);
+	if (child > 0)
 		rc_sys_restore_limit(child, &limit);
-	if (raised)
-		rc_sys_restore_limit(0, &limit);
+	rc_sys_restore_limit(0, &limit);
 	if (!result && pid)
 		*pid = child;
 	return result;

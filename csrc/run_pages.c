@@ -26,7 +26,6 @@
 #include "placeholder.h"
 #include "protocol.h"
 #include "run_extents.h"
-#include "run_tree.h"
 #include "sys.h"
 #include "transport.h"
 
@@ -307,7 +306,7 @@ __attribute__((noreturn)) static void serve_pages(int link)
 
 	if (root == -EPERM)
 		root = mount_pages(&device, true);
-	rc_send_descriptor(link, root);
+	rc_sys_send_descriptor(link, root);
 	if (root < 0)
 		_exit(0);
 	prctl(PR_SET_NAME, "remotec-pages");
@@ -332,7 +331,7 @@ int rc_pages_start(void)
 	root = child < 0 ? -errno : 0;
 	close(link[1]);
 	if (!root)
-		root = rc_receive_descriptor(link[0]);
+		root = rc_sys_receive_descriptor(link[0]);
 	close(link[0]);
 	return root;
 }

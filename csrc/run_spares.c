@@ -4,14 +4,13 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "config.h"
 #include "run_thread.h"
+#include "sys.h"
 #include "transport.h"
 
 /* The server gives up who says nothing for ten seconds. */
@@ -69,8 +68,6 @@ static void *make(void *unused)
 		pthread_mutex_lock(&lock);
 		if (fd < 0) {
 			wanted = 0;
-		} else if (count == MOST) {
-			close(fd);
 		} else {
 			spares[count].fd = fd;
 			spares[count++].until = now_s() + LIFE_S;
@@ -90,10 +87,10 @@ static void start(void)
 	started = rc_thread_start(make, NULL);
 }
 
-/* The youngest, or -1. */
+/* The youngest, or -EAGAIN. */
 static int take(void)
 {
-	int fd = -1;
+	int fd = -EAGAIN;
 
 	pthread_mutex_lock(&lock);
 	if (!started)
@@ -111,20 +108,8 @@ static int take(void)
 void rc_spares_give(int to)
 {
 	int fd = take();
-	int32_t answer = fd < 0 ? -EAGAIN : 0;
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof fd)];
-	} control = { .header = { .cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS } };
-	struct iovec part = { &answer, sizeof answer };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
 
-	if (fd >= 0) {
-		memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
-		message.msg_control = &control;
-		message.msg_controllen = sizeof control;
-	}
-	sendmsg(to, &message, MSG_NOSIGNAL);
+	rc_sys_send_descriptor(to, fd);
 	close(to);
 	if (fd >= 0)
 		close(fd);

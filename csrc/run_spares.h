@@ -6,7 +6,7 @@
 #ifndef RC_RUN_SPARES_H
 #define RC_RUN_SPARES_H
 
-/* Sends 0 and a connection by socket `to`, or -errno, and closes that. */
+/* Sends a connection by socket `to` (rc_sys_send_descriptor), and closes that. */
 void rc_spares_give(int to);
 
 #endif

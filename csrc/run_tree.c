@@ -63,44 +63,6 @@ static void ignore_signals(void)
 
 /* ----------------------------------------------------------------------------------------------- the command */
 
-void rc_send_descriptor(int link, int fd)
-{
-	struct iovec part = { &fd, sizeof fd };
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof fd)];
-	} control = { .header = { .cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET,
-				  .cmsg_type = SCM_RIGHTS } };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
-
-	if (fd >= 0) {
-		memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
-		message.msg_control = &control;
-		message.msg_controllen = sizeof control;
-	}
-	rc_sys_sendmsg(link, &message, MSG_NOSIGNAL);
-}
-
-int rc_receive_descriptor(int link)
-{
-	int value = -EIO;
-	struct iovec part = { &value, sizeof value };
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof value)];
-	} control;
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
-				  .msg_controllen = sizeof control };
-	struct cmsghdr *c;
-
-	if (rc_sys_recvmsg(link, &message, MSG_CMSG_CLOEXEC) <= 0)
-		return -EIO;
-	c = CMSG_FIRSTHDR(&message);
-	if (c && c->cmsg_type == SCM_RIGHTS)
-		memcpy(&value, CMSG_DATA(c), sizeof value);
-	return value;
-}
-
 /* The command itself.  Its descriptors are still those that remotec-run was started with. */
 __attribute__((noreturn)) static void become_command(const struct rc_run *run, int link)
 {
@@ -109,7 +71,7 @@ __attribute__((noreturn)) static void become_command(const struct rc_run *run, i
 	rc_command_signals();
 	rc_abis_prepare();
 	listener = rc_filter_install();
-	rc_send_descriptor(link, listener);
+	rc_sys_send_descriptor(link, listener);
 	if (listener >= 0)
 		close(listener);
 	else if (!run->preloaded)
@@ -207,7 +169,7 @@ __attribute__((noreturn)) static void supervise(const struct rc_run *run)
 		become_command(run, link[1]);
 	ignore_signals();
 	close(link[1]);
-	listener = command < 0 ? -errno : rc_receive_descriptor(link[0]);
+	listener = command < 0 ? -errno : rc_sys_receive_descriptor(link[0]);
 	close(link[0]);
 	silence(0, 1);
 	rc_transport_after_fork();

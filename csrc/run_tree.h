@@ -31,8 +31,4 @@ struct rc_run {
  * `preloaded`, where it has been, without one, and *alone tells). */
 int rc_run_tree(const struct rc_run *run, int *status, bool *alone);
 
-/* Over a socket from a child to its parent: a descriptor, or the -errno that stands in for one. */
-void rc_send_descriptor(int link, int fd);
-int rc_receive_descriptor(int link);
-
 #endif

@@ -208,9 +208,9 @@ int64_t rc_sys_lseek(int fd, int64_t offset, int whence)
 static _Atomic int raising;
 enum { MOMENT_YIELDS = 1000 };
 
-bool rc_sys_raise_limit(struct rc_sys_limit *before)
+void rc_sys_raise_limit(struct rc_sys_limit *before)
 {
-	struct rc_sys_limit raised;
+	uint64_t limit[2] = { 0, 0 }, raised[2];
 	int self = rc_sys_gettid(), none = 0;
 
 	/* It is ours already in a signal handler in the middle of it. */
@@ -218,19 +218,22 @@ bool rc_sys_raise_limit(struct rc_sys_limit *before)
 		none = 0;
 		RC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
 	}
-	if (RC_SYS(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, before, 0, 0) < 0)
-		*before = (struct rc_sys_limit){ 0, 0 };
-	raised = (struct rc_sys_limit){ before->hard, before->hard };
-	if (none != self && before->soft < before->hard && RC_SYS(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, NULL, 0, 0) == 0)
-		return true;
-	if (none != self)
+	RC_SYS(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, limit, 0, 0);
+	*before = (struct rc_sys_limit){ .soft = limit[0], .hard = limit[1] };
+	raised[0] = raised[1] = before->hard;
+	before->raised = none != self && before->soft < before->hard &&
+			 RC_SYS(SYS_prlimit64, 0, RLIMIT_NOFILE, raised, NULL, 0, 0) == 0;
+	if (none != self && !before->raised)
 		atomic_store(&raising, 0);
-	return false;
 }
 
 void rc_sys_restore_limit(int pid, const struct rc_sys_limit *before)
 {
-	RC_SYS(SYS_prlimit64, pid, RLIMIT_NOFILE, before, NULL, 0, 0);
+	uint64_t limit[2] = { before->soft, before->hard };
+
+	if (!before->raised)
+		return;
+	RC_SYS(SYS_prlimit64, pid, RLIMIT_NOFILE, limit, NULL, 0, 0);
 	if (!pid)
 		atomic_store(&raising, 0);
 }
@@ -239,15 +242,13 @@ int rc_sys_dup_high(int fd, int lowest, int close_on_exec)
 {
 	struct rc_sys_limit limit;
 	int made = rc_sys_dup_from(fd, lowest, close_on_exec);
-	bool raised;
 
 	if (made != -EINVAL && made != -EMFILE)
 		return made;
-	raised = rc_sys_raise_limit(&limit);
+	rc_sys_raise_limit(&limit);
 	if (limit.hard)
 		made = rc_sys_dup_from(fd, limit.hard <= (uint64_t)lowest ? (int)(limit.hard / 2) : lowest, close_on_exec);
-	if (raised)
-		rc_sys_restore_limit(0, &limit);
+	rc_sys_restore_limit(0, &limit);
 	return made;
 }
 
@@ -256,8 +257,9 @@ int rc_sys_dup_to(int fd, int to, int flags)
 	struct rc_sys_limit limit;
 	int made = (int)RC_SYS(SYS_dup3, fd, to, flags, 0, 0, 0);
 
-	if (made != -EBADF || !rc_sys_raise_limit(&limit))
+	if (made != -EBADF)
 		return made;
+	rc_sys_raise_limit(&limit);
 	made = (int)RC_SYS(SYS_dup3, fd, to, flags, 0, 0, 0);
 	rc_sys_restore_limit(0, &limit);
 	return made;
@@ -464,6 +466,46 @@ ssize_t rc_sys_recvmsg(int fd, struct msghdr *message, int flags)
 ssize_t rc_sys_sendmsg(int fd, const struct msghdr *message, int flags)
 {
 	return RC_SYS(SYS_sendmsg, fd, message, flags, 0, 0, 0);
+}
+
+void rc_sys_send_descriptor(int link, int fd)
+{
+	struct iovec part = { &fd, sizeof fd };
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof fd)];
+	} control = { .header = { .cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET,
+				  .cmsg_type = SCM_RIGHTS } };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+		message.msg_control = &control;
+		message.msg_controllen = sizeof control;
+	}
+	rc_sys_sendmsg(link, &message, MSG_NOSIGNAL);
+}
+
+int rc_sys_receive_descriptor(int link)
+{
+	int value = -EIO;
+	struct iovec part = { &value, sizeof value };
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof value)];
+	} control;
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
+				  .msg_controllen = sizeof control };
+	struct cmsghdr *c;
+
+	if (rc_sys_recvmsg(link, &message, MSG_CMSG_CLOEXEC) <= 0)
+		return -EIO;
+	c = CMSG_FIRSTHDR(&message);
+	if (c && c->cmsg_type == SCM_RIGHTS)
+		memcpy(&value, CMSG_DATA(c), sizeof value);
+	else if (value >= 0)		/* there was no number free for it here */
+		value = -EMFILE;
+	return value;
 }
 
 void (*rc_before_waiting)(void);

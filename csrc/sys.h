@@ -69,12 +69,13 @@ int rc_sys_identity(int fd, struct rc_identity *identity);
 int rc_sys_refresh(int fd);
 int rc_sys_close(int fd);
 int rc_sys_dup_from(int fd, int lowest, int close_on_exec);
-/* RLIMIT_NOFILE, whose soft part is raised to the hard one for a moment: numbers above it are ours.  False: there is nothing to be
- * restored, as it is there already (or can't be had: 0, 0).  A moment is one system call or a spawn; meanwhile no other thread does it. */
+/* RLIMIT_NOFILE, whose soft part is raised to the hard one for a moment: numbers above it are ours.  A moment is one system call or
+ * a spawn; meanwhile no other thread does it. */
 struct rc_sys_limit {
-	uint64_t soft, hard;
+	uint64_t soft, hard;		/* 0, 0: they can't be had */
+	bool raised;			/* it isn't where that is so already */
 };
-bool rc_sys_raise_limit(struct rc_sys_limit *before);
+void rc_sys_raise_limit(struct rc_sys_limit *before);
 /* pid: of a child that has inherited it; 0: this process, which ends the moment. */
 void rc_sys_restore_limit(int pid, const struct rc_sys_limit *before);
 /* The first free number at or above `lowest`, even above the soft limit of RLIMIT_NOFILE, which is raised around this one call;
@@ -117,6 +118,9 @@ ssize_t rc_sys_pwrite(int fd, const void *data, size_t count, int64_t offset);
 ssize_t rc_sys_pread(int fd, void *data, size_t count, int64_t offset);
 ssize_t rc_sys_recvmsg(int fd, struct msghdr *message, int flags);
 ssize_t rc_sys_sendmsg(int fd, const struct msghdr *message, int flags);
+/* A descriptor, or the -errno that is there instead, to or from another process by a Unix socket. */
+void rc_sys_send_descriptor(int link, int fd);
+int rc_sys_receive_descriptor(int link);
 /* Where this thread serves others: called before it may sleep until somebody else has done something. */
 extern void (*rc_before_waiting)(void);
 int rc_sys_poll(struct pollfd *set, unsigned count, int timeout_ms);
