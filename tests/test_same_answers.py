@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
@@ -182,7 +183,8 @@ def test_what_a_walk_asks_costs_no_python(box: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Connection, "handle", handle)
     base = b"/" if rooted else os.fsencode(box) + b"/"
-    (box / "linkdir" / "file").stat()  # a link's time of last access is a reason to wait, the first time
+    later = time.time_ns() + 10**10  # to note a link's first access is a reason to wait
+    os.utime(box / "linkdir", ns=(later, 0), follow_symlinks=False)
 
     def walk(client: Client) -> None:
         top = client.call(protocol.OPEN, **opening(0, base, OPEN_FLAGS["O_DIRECTORY"])[1]).handle
