@@ -15,6 +15,7 @@
  *   REMOTEC_CACHE       path of the mapping that it is kept in for the whole tree (cache.h); default: each process has its own
  *   REMOTEC_CACHE_SIZE  MiB of it, at most 1024; default 64; 0: none
  *   REMOTEC_PAGES       path of the mount whose files are placeholders that the kernel fetches (run_pages.h)
+ *   REMOTEC_SPARES      1: remotec-run may have a connection on hand (run_spares.h); set by it where the server is far
  *   REMOTEC_TIMEOUT     seconds to wait for a server that has stopped answering; default 30
  */
 #ifndef RC_CONFIG_H

@@ -199,12 +199,11 @@ def run_far(servers: Dict[str, Server], tree: Path, line: str, patience_s: Optio
 
 @pytest.mark.parametrize("tier", ["preload", "both"], indirect=True)
 def test_a_far_server_has_a_connection_on_hand(servers: Dict[str, Server], forest: Path, tier: str) -> None:
-    """For each process but the first."""
-    line = "for i in 1 2 3 4 5 6 7 8 9 10; do cat {box}/small; done"
+    """For each process but the first, whatever environment it has."""
+    line = "for i in 1 2 3 4 5; do cat {box}/small; sleep 0.1; env -i cat {box}/small; sleep 0.1; done"
     found = re.search(rb"connections: (\d+) waited for, (\d+) on hand", run_far(servers, forest, line, None, tier))
     assert found
-    waited, on_hand = map(int, found.groups())
-    assert on_hand >= 5 and waited <= 5  # on a machine that is busy some come before theirs
+    assert int(found[2]) >= 8  # of ten; on a machine that is busy one more may come before its own
 
 
 @pytest.mark.parametrize("tier", ["preload", "both"], indirect=True)
