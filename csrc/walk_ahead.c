@@ -43,7 +43,7 @@ enum order { FORWARD, BACKWARD, BY_NAME };
 
 /* The entries of a directory, in its order. */
 struct listing {
-	uint64_t handle;		/* 0: none */
+	uint64_t handle;
 	struct way way;
 	uint32_t age;			/* older ones come first */
 	enum order order;
@@ -93,6 +93,8 @@ static struct {
 	_Atomic int receiver;		/* thread id: whoever takes replies from the line */
 	_Atomic int pid;
 	struct connection *line;
+	_Atomic int slots;		/* how many of walk's have been of use: what lies beyond costs no page of memory, and no fork a copy */
+	int listings;
 	uint32_t ages, serials, next_opened;
 	uint32_t window[TYPES];		/* slots at the most */
 	uint32_t learned[TYPES];	/* 0, or the age that listings younger than it are wanted whole from */
@@ -166,12 +168,6 @@ static bool prepare(void)
 
 void rc_walk_after_fork(void)
 {
-	if (!walk)
-		return;
-	for (int i = 0; i < SLOTS; i++)
-		walk->slots[i].state = FREE;
-	for (int i = 0; i < LISTINGS; i++)
-		walk->listings[i].handle = 0;
 	memset(&now, 0, sizeof now);
 }
 
@@ -187,7 +183,7 @@ static void count_room(const struct listing *l, unsigned room[TYPES])
 {
 	unsigned taken[TYPES] = { 0 }, in_flight = 0;
 
-	for (int i = 0; i < SLOTS; i++) {
+	for (int i = 0; i < now.slots; i++) {
 		const struct slot *slot = &walk->slots[i];
 
 		in_flight += slot->state == ASKED;
@@ -224,7 +220,7 @@ static void give_up(struct slot *slot)
 static void tidy(bool all)
 {
 	now.tidied_ms = now_ms();
-	for (int i = 0; i < SLOTS; i++)
+	for (int i = 0; i < now.slots; i++)
 		if ((walk->slots[i].state == THERE || walk->slots[i].state == LISTED) && (all || too_old(&walk->slots[i])))
 			give_up(&walk->slots[i]);
 }
@@ -234,7 +230,7 @@ static void lose_line(void)
 	if (now.line)
 		rc_line_give_back(now.line, false);
 	now.line = NULL;
-	for (int i = 0; i < SLOTS; i++)
+	for (int i = 0; i < now.slots; i++)
 		if (walk->slots[i].state == ASKED)
 			set_state(&walk->slots[i], FREE);
 }
@@ -243,7 +239,7 @@ static void lose_line(void)
 
 static struct listing *listing_of(uint64_t handle)
 {
-	for (int i = 0; handle && i < LISTINGS; i++)
+	for (int i = 0; handle && i < now.listings; i++)
 		if (walk->listings[i].handle == handle)
 			return &walk->listings[i];
 	return NULL;
@@ -251,10 +247,10 @@ static struct listing *listing_of(uint64_t handle)
 
 static struct listing *listing_at(uint64_t from, const char *path, size_t length)
 {
-	for (int i = 0; i < LISTINGS; i++) {
+	for (int i = 0; i < now.listings; i++) {
 		struct listing *l = &walk->listings[i];
 
-		if (l->handle && l->way.from == from && l->way.length == length && !memcmp(l->way.path, path, length))
+		if (l->way.from == from && l->way.length == length && !memcmp(l->way.path, path, length))
 			return l;
 	}
 	return NULL;
@@ -324,7 +320,7 @@ enum { ANY = -1 };
 /* Where the listing of a directory is on its way, or has come. */
 static struct slot *slot_of(const struct way *way, int flags)
 {
-	for (int i = 0; i < SLOTS; i++) {
+	for (int i = 0; i < now.slots; i++) {
 		struct slot *slot = &walk->slots[i];
 
 		if ((slot->state == ASKED || slot->state == THERE) && slot->type == DIRECTORIES && (flags == ANY || slot->flags == flags) &&
@@ -336,7 +332,7 @@ static struct slot *slot_of(const struct way *way, int flags)
 
 static struct slot *find_slot(uint64_t parent, const char *name, int flags)
 {
-	for (int i = 0; i < SLOTS; i++) {
+	for (int i = 0; i < now.slots; i++) {
 		struct slot *slot = &walk->slots[i];
 
 		if ((slot->state == ASKED || slot->state == THERE) && slot->parent == parent && slot->flags == flags &&
@@ -351,7 +347,7 @@ static struct slot *free_slot(void)
 {
 	struct slot *oldest = NULL;
 
-	for (int i = 0; i < SLOTS; i++) {
+	for (int i = 0; i < now.slots; i++) {
 		struct slot *slot = &walk->slots[i];
 
 		if (slot->state == FREE)
@@ -359,8 +355,12 @@ static struct slot *free_slot(void)
 		if ((slot->state == LISTED || (slot->state == THERE && slot->used)) && (!oldest || slot->asked_ms < oldest->asked_ms))
 			oldest = slot;
 	}
-	if (oldest)
+	if (now.slots < SLOTS) {
+		oldest = &walk->slots[now.slots++];
+		oldest->state = FREE;
+	} else if (oldest) {
 		give_up(oldest);
+	}
 	return oldest;
 }
 
@@ -375,15 +375,13 @@ static struct listing *oldest_listing(void)
 {
 	struct listing *oldest = walk->listings;
 
-	for (int i = 0; i < LISTINGS; i++) {
+	for (int i = 0; i < now.listings; i++) {
 		struct listing *l = &walk->listings[i];
 
-		if (!l->handle)
-			return l;
 		if (now.ages - l->age > now.ages - oldest->age)
 			oldest = l;
 	}
-	return oldest;
+	return now.listings < LISTINGS ? &walk->listings[now.listings++] : oldest;
 }
 
 static void keep_listing(uint64_t handle, const struct way *way, struct rc_entries entries)
@@ -391,7 +389,7 @@ static void keep_listing(uint64_t handle, const struct way *way, struct rc_entri
 	struct listing *l = listing_at(way->from, way->path, way->length);
 	struct rc_entry entry;
 
-	for (int i = 0; l && i < SLOTS; i++)		/* opened anew */
+	for (int i = 0; l && i < now.slots; i++)		/* opened anew */
 		if (walk->slots[i].parent == l->handle)
 			walk->slots[i].parent = handle;
 	if (!l) {
@@ -430,7 +428,7 @@ void rc_walk_listed(uint64_t handle, struct rc_entries entries)
 {
 	if (!prepare() || !lock())
 		return;
-	for (int i = 0; i < OPENED; i++)
+	for (unsigned i = 0; i < now.next_opened && i < OPENED; i++)
 		if (walk->opened[i].handle == handle && !listing_of(handle)) {
 			keep_listing(handle, &walk->opened[i].way, entries);
 			break;
@@ -452,7 +450,7 @@ size_t rc_walk_listing(uint64_t handle, void *buffer, size_t size, uint32_t *age
 
 	if (!prepare() || !lock())
 		return 0;
-	for (int i = 0; i < SLOTS; i++) {
+	for (int i = 0; i < now.slots; i++) {
 		struct slot *slot = &walk->slots[i];
 
 		if (slot->state != LISTED || slot->opened.handle != handle)
@@ -574,10 +572,10 @@ static struct listing *after(uint32_t age, const unsigned room[TYPES])
 {
 	struct listing *found = NULL;
 
-	for (int i = 0; i < LISTINGS; i++) {
+	for (int i = 0; i < now.listings; i++) {
 		struct listing *l = &walk->listings[i];
 
-		if (l->handle && (wants(l, FILES, room) || wants(l, DIRECTORIES, room)) && (int32_t)(l->age - age) > 0 &&
+		if ((wants(l, FILES, room) || wants(l, DIRECTORIES, room)) && (int32_t)(l->age - age) > 0 &&
 		    (!found || (int32_t)(l->age - found->age) < 0))
 			found = l;
 	}
@@ -643,7 +641,7 @@ static bool take_reply(void)
 	if (rc_line_header(now.line, &header) < 0 || header.operation != RC_OP_OPEN)
 		return false;
 	lock_surely();
-	for (int i = 0; i < SLOTS && !slot; i++)
+	for (int i = 0; i < now.slots && !slot; i++)
 		if (walk->slots[i].state == ASKED && walk->slots[i].id == header.request_id)
 			slot = &walk->slots[i];
 	unlock();
@@ -699,7 +697,7 @@ static void take_replies(const struct slot *slot)
 		unlock();
 	}
 	atomic_store(&now.receiver, 0);
-	for (int i = 0; i < SLOTS; i++)		/* another waits for his, and is to take it himself */
+	for (int i = 0; i < now.slots; i++)		/* another waits for his, and is to take it himself */
 		if (walk->slots[i].state == ASKED)
 			rc_sys_futex_wake(&walk->slots[i].state, INT_MAX);
 }
@@ -731,11 +729,11 @@ void rc_walk_keep_tidy(void)
 			rc_sys_futex_wait(&now.held, 0, -1);
 		rc_sys_poll(NULL, 0, TIDY_MS);
 		over = now_ms() - now.used_ms >= IDLE_MS;
-		for (int i = 0; over && i < SLOTS; i++)		/* a reply that nobody takes holds a handle, too */
+		for (int i = 0; over && i < now.slots; i++)		/* a reply that nobody takes holds a handle, too */
 			wait_for(&walk->slots[i]);
 		lock_surely();
 		tidy(over);
-		for (int i = 0; i < SLOTS; i++)
+		for (int i = 0; i < now.slots; i++)
 			held |= walk->slots[i].state == ASKED || walk->slots[i].state == THERE;
 		__atomic_store_n(&now.held, held, __ATOMIC_SEQ_CST);
 		unlock();
@@ -787,10 +785,10 @@ static const struct listing *gone_through(enum type type)
 {
 	const struct listing *oldest = NULL;
 
-	for (int i = 0; i < LISTINGS; i++) {
+	for (int i = 0; i < now.listings; i++) {
 		const struct listing *l = &walk->listings[i];
 
-		if (l->handle && l->opened[type] >= 2 && 4 * l->opened[type] >= 3 * l->total[type] &&
+		if (l->opened[type] >= 2 && 4 * l->opened[type] >= 3 * l->total[type] &&
 		    (!oldest || (int32_t)(l->age - oldest->age) < 0))
 			oldest = l;
 	}
@@ -957,7 +955,7 @@ int rc_walk_open(struct rc_location at, int flags, unsigned mode, uint64_t resol
 /* Where questions about the names in a directory are written down; NULL: nowhere yet. */
 static struct asked *find_asked(const struct way *way)
 {
-	for (int i = 0; i < ASKED_IN; i++) {
+	for (unsigned i = 0; i < now.next_asked && i < ASKED_IN; i++) {
 		struct asked *a = &walk->asked[i];
 
 		if (same_way(&a->way, way) && (a->questions || a->asked_ms))
@@ -972,8 +970,8 @@ static struct asked *asked_in(const struct way *way)
 
 	if (a)
 		return a;
-	a = &walk->asked[now.next_asked++ % ASKED_IN];
-	if (a->asked_ms && a->answered < QUESTIONS && now.trust)
+	a = &walk->asked[now.next_asked % ASKED_IN];
+	if (now.next_asked++ >= ASKED_IN && a->asked_ms && a->answered < QUESTIONS && now.trust)
 		now.trust--;
 	*a = (struct asked){ .way = *way };
 	return a;
@@ -983,7 +981,7 @@ static struct slot *listed_slot(const struct way *way)
 {
 	struct listing *l = listing_at(way->from, way->path, way->length);
 
-	for (int i = 0; l && i < SLOTS; i++) {
+	for (int i = 0; l && i < now.slots; i++) {
 		struct slot *slot = &walk->slots[i];
 
 		if ((slot->state == LISTED || slot->state == THERE) && slot->opened.handle == l->handle && !too_old(slot))

@@ -281,6 +281,30 @@ def test_threads_and_forked_children_that_walk_at_once_read_what_is_there(
     assert remote.stdout == plain.stdout
 
 
+TOUCHED = """
+import os, sys
+def touched():
+    pid = os.posix_spawn('/bin/cat', ['cat', sys.argv[1]], os.environ)
+    return os.wait4(pid, 0)[2].ru_minflt
+print(min(touched() for _ in range(5)), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("tier", ["preload", "both"], indirect=True)
+def test_who_walks_nothing_touches_hardly_any_memory_for_walks(
+    servers: Dict[str, Server], walked: Path, tier: str
+) -> None:
+    """A page of memory is a microsecond, in a process that may have lived for one millisecond."""
+    words = ["python3", "-c", TOUCHED]
+    path = "tree/d3/f31"
+    plain = subprocess.run([*words, str(walked / path)], capture_output=True, timeout=60)
+    remote = subprocess.run(
+        [*command(servers["fast"].address, walked, tier), *words, f"/box/{path}"], capture_output=True, timeout=60
+    )
+    assert remote.stdout == plain.stdout
+    assert int(remote.stderr) <= int(plain.stderr) + 70  # page faults
+
+
 STATS = """
 import os, sys
 os.chdir(sys.argv[1])
