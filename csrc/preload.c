@@ -61,6 +61,7 @@ bool rc_single_threaded(void)
 
 void rc_in_child(void)
 {
+	rc_sys_end_moment();
 	rc_transport_after_fork();
 	rc_fdtable_after_fork();
 	rc_aio_after_fork();
@@ -69,6 +70,7 @@ void rc_in_child(void)
 static void before_fork(void)
 {
 	rc_share_all(false);
+	rc_sys_begin_moment();
 }
 
 bool rc_start(void)
@@ -97,7 +99,7 @@ bool rc_start(void)
 	/* By way of that page: the supervisor might take the file's path for a remote one. */
 	rc_stats_start(rc_config.stats, RC_TIER_PRELOAD);
 	rc_process_start(environ);
-	pthread_atfork(before_fork, NULL, rc_in_child);
+	pthread_atfork(before_fork, rc_sys_end_moment, rc_in_child);
 	atomic_store(&rc_state, RC_READY);
 	if (rc_config.problem)
 		rc_debug("remotec: %s", rc_config.problem);

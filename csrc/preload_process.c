@@ -653,7 +653,7 @@ typedef int spawner(pid_t *pid, const char *path, const posix_spawn_file_actions
 static int spawn(spawner *next, pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 		 const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
-	struct rc_sys_limit limit = { .raised = false };
+	struct rc_sys_limit limit = { .hard = 0 };
 	pid_t child = 0;
 	int result;
 

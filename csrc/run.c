@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -148,6 +149,17 @@ static void set_environment(void)
 	put("REMOTEC_PAGES", NULL);
 }
 
+static struct rlimit files;		/* the command's; ours is as high as it may be: each call that waits for the server takes some */
+
+static void raise_limit(void)
+{
+	struct rlimit raised;
+
+	getrlimit(RLIMIT_NOFILE, &files);
+	raised = (struct rlimit){ files.rlim_max, files.rlim_max };
+	setrlimit(RLIMIT_NOFILE, &raised);
+}
+
 static char **plain_environment;
 
 /* By this program once more, with the library in it: where the command is the server's, the library knows how to start it. */
@@ -172,6 +184,7 @@ static void execute(bool supervised)
 	const char *before = getenv("LD_PRELOAD");
 	char *preload;
 
+	setrlimit(RLIMIT_NOFILE, &files);
 	if (!strcmp(options.tier, "supervisor")) {
 		environ = plain_environment;
 		rc_command_exec(options.command);
@@ -375,6 +388,7 @@ int main(int count, char **arguments)
 	signal(SIGPIPE, SIG_DFL);
 	signal(SIGXFSZ, SIG_DFL);
 	parse(count, arguments);
+	raise_limit();
 	control = open_control();
 	atexit(remove_control);
 	if ((options.stats || options.trace) && (bad = rc_run_stats_create(stats_path)))

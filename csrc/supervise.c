@@ -130,12 +130,13 @@ static int64_t handle(struct rc_notice *notice)
 	/* SIGCONT takes back a SIGSTOP that has not been seen: nothing has come then, and the kernel would know of no interrupt. */
 	do {
 		notice->interrupted = false;
+		notice->blind = 0;
 		result = notice->call->handler(notice, a);
 	} while ((result == -EINTR || result == RC_INTERRUPTED) && notice->interrupted && !interrupted());
 	/* What was asked of the server in vain, because a signal came: the kernel knows whether to start the call again. */
 	if (result == -EINTR && interrupted())
 		result = -RESTART;
-	return result;
+	return notice->blind && result != RC_ANSWERED ? notice->blind : result;
 }
 
 /* What the kernel does to who writes, where one of our threads does it for the program. */
@@ -270,8 +271,11 @@ static void *serve(void *unused)
 		result = handle_counted(&notice);
 		current = NULL;
 		finish(&notice, result);
-		if (notice.slow && !rest())
-			break;
+		if (notice.slow) {		/* many may be slow at once, each with descriptors that it keeps */
+			rc_target_forget();
+			if (!rest())
+				break;
+		}
 	}
 	if (notice.memory)
 		munmap(notice.memory, RC_NOTICE_MEMORY);

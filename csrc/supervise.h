@@ -77,6 +77,7 @@ struct rc_notice {
 	void *memory;			/* of this thread, RC_NOTICE_MEMORY bytes */
 	bool slow;			/* another thread has taken over the receiving */
 	bool interrupted;		/* a signal was seen to come */
+	int blind;			/* -errno: for lack of something a descriptor of the caller's couldn't be looked at; 0 */
 	bool steady;			/* the call can't be interrupted, but by the caller's death */
 	int signal;			/* the caller's, with the answer; 0 */
 	bool remote;			/* a path or descriptor of the call's is */
@@ -106,8 +107,9 @@ ssize_t rc_target_string(const struct rc_notice *notice, uint64_t from, char *to
 int rc_target_vector(const struct rc_notice *notice, uint64_t from, int count, struct iovec *to);
 ssize_t rc_target_scatter(const struct rc_notice *notice, const struct iovec *to, int count, const void *from, size_t size);
 
-/* A copy of the caller's descriptor: its number here, or -errno (EBADF). */
-int rc_target_borrow(const struct rc_notice *notice, int fd);
+/* A copy of the caller's descriptor: its number here, or -errno (EBADF).  Where that says nothing about the descriptor, the call
+ * fails with it: `blind`. */
+int rc_target_borrow(struct rc_notice *notice, int fd);
 /* What the caller's descriptor stands for: 1 with *d and a copy in *own, to be closed; 0: local; -EBADF. */
 int rc_target_description(struct rc_notice *notice, int fd, struct rc_description **d, int *own);
 /* Before a thread ends: what it keeps of callers. */

@@ -135,11 +135,12 @@ static int thread_group(uint32_t tid)
 
 	snprintf(path, sizeof path, "/proc/%u/status", tid);
 	status = fopen(path, "re");
-	while (status && fgets(line, sizeof line, status))
+	if (!status)
+		return errno == ENOENT ? -ESRCH : -errno;
+	while (fgets(line, sizeof line, status))
 		if (sscanf(line, "Tgid: %d", &group) == 1)
 			break;
-	if (status)
-		fclose(status);
+	fclose(status);
 	return group;
 }
 
@@ -169,7 +170,13 @@ static void forget(unsigned slot)
 	known[slot].tid = 0;
 }
 
-int rc_target_borrow(const struct rc_notice *notice, int fd)
+void rc_target_forget(void)
+{
+	for (unsigned slot = 0; slot < KNOWN; slot++)
+		forget(slot);
+}
+
+static int borrow(struct rc_notice *notice, int fd)
 {
 	unsigned slot = notice->n->pid % KNOWN;
 
@@ -197,10 +204,22 @@ int rc_target_borrow(const struct rc_notice *notice, int fd)
 	return -ESRCH;
 }
 
-void rc_target_forget(void)
+static bool is_shortage(int error)
 {
-	for (unsigned slot = 0; slot < KNOWN; slot++)
-		forget(slot);
+	return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+}
+
+int rc_target_borrow(struct rc_notice *notice, int fd)
+{
+	int got = borrow(notice, fd);
+
+	if (is_shortage(got)) {
+		rc_target_forget();
+		got = borrow(notice, fd);
+	}
+	if (is_shortage(got))
+		notice->blind = got;
+	return got;
 }
 
 int rc_target_process(const struct rc_notice *notice)

@@ -203,39 +203,53 @@ int64_t rc_sys_lseek(int fd, int64_t offset, int whence)
 #endif
 }
 
-/* The thread whose moment it is.  In the child of a fork, and for who is killed in it, nobody ends it: so it's waited for no longer
- * than one takes, and then it does no harm that two have one. */
-static _Atomic int raising;
-enum { MOMENT_YIELDS = 1000 };
+static _Atomic int raising;		/* the thread whose moment it is */
+enum { MOMENT_YIELDS = 64, MOMENT_SLEEPS = 1000 /* ms */ };
+
+bool rc_sys_begin_moment(void)
+{
+	int self = rc_sys_gettid(), other = 0;
+
+	for (int i = 0; !atomic_compare_exchange_strong(&raising, &other, self); i++) {
+		if (other == self)	/* a signal handler in the middle of it */
+			return false;
+		/* Nobody ends that of a thread that was killed, or that a fork left behind in the parent. */
+		if ((RC_SYS(SYS_tgkill, rc_sys_getpid(), other, 0, 0, 0, 0) == -ESRCH || i == MOMENT_YIELDS + MOMENT_SLEEPS) &&
+		    atomic_compare_exchange_strong(&raising, &other, self))
+			return true;
+		other = 0;
+		if (i < MOMENT_YIELDS)
+			RC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+		else
+			rc_sys_poll(NULL, 0, 1);
+	}
+	return true;
+}
+
+void rc_sys_end_moment(void)
+{
+	atomic_store(&raising, 0);
+}
 
 void rc_sys_raise_limit(struct rc_sys_limit *before)
 {
 	uint64_t limit[2] = { 0, 0 }, raised[2];
-	int self = rc_sys_gettid(), none = 0;
+	bool ours = rc_sys_begin_moment();
 
-	/* It is ours already in a signal handler in the middle of it. */
-	for (int i = 0; i < MOMENT_YIELDS && !atomic_compare_exchange_strong(&raising, &none, self) && none != self; i++) {
-		none = 0;
-		RC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
-	}
 	RC_SYS(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, limit, 0, 0);
-	*before = (struct rc_sys_limit){ .soft = limit[0], .hard = limit[1] };
+	*before = (struct rc_sys_limit){ .soft = limit[0], .hard = limit[1], .ours = ours };
 	raised[0] = raised[1] = before->hard;
-	before->raised = none != self && before->soft < before->hard &&
-			 RC_SYS(SYS_prlimit64, 0, RLIMIT_NOFILE, raised, NULL, 0, 0) == 0;
-	if (none != self && !before->raised)
-		atomic_store(&raising, 0);
+	before->raised = before->soft < before->hard && RC_SYS(SYS_prlimit64, 0, RLIMIT_NOFILE, raised, NULL, 0, 0) == 0;
 }
 
 void rc_sys_restore_limit(int pid, const struct rc_sys_limit *before)
 {
 	uint64_t limit[2] = { before->soft, before->hard };
 
-	if (!before->raised)
-		return;
-	RC_SYS(SYS_prlimit64, pid, RLIMIT_NOFILE, limit, NULL, 0, 0);
-	if (!pid)
-		atomic_store(&raising, 0);
+	if (before->raised)
+		RC_SYS(SYS_prlimit64, pid, RLIMIT_NOFILE, limit, NULL, 0, 0);
+	if (!pid && before->ours)
+		rc_sys_end_moment();
 }
 
 int rc_sys_dup_high(int fd, int lowest, int close_on_exec)

@@ -70,10 +70,13 @@ int rc_sys_refresh(int fd);
 int rc_sys_close(int fd);
 int rc_sys_dup_from(int fd, int lowest, int close_on_exec);
 /* RLIMIT_NOFILE, whose soft part is raised to the hard one for a moment: numbers above it are ours.  A moment is one system call or
- * a spawn; meanwhile no other thread does it. */
+ * a spawn; meanwhile no other thread does it, and none forks (begin false: this one is in its moment already). */
+bool rc_sys_begin_moment(void);
+void rc_sys_end_moment(void);
 struct rc_sys_limit {
 	uint64_t soft, hard;		/* 0, 0: they can't be had */
 	bool raised;			/* it isn't where that is so already */
+	bool ours;			/* the moment began with this */
 };
 void rc_sys_raise_limit(struct rc_sys_limit *before);
 /* pid: of a child that has inherited it; 0: this process, which ends the moment. */

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -164,8 +165,9 @@ def test_a_reply_cut_short(tree: Path, servers: Dict[str, Server], serve: Serve,
     def proxy(client: socket.socket) -> None:
         with client, socket.create_connection((host, int(port))) as behind:
             def forward() -> None:
-                while data := client.recv(65536):
-                    behind.sendall(data)
+                with suppress(OSError):  # closed by the other thread
+                    while data := client.recv(65536):
+                        behind.sendall(data)
 
             threading.Thread(target=forward, daemon=True).start()
             left = 100 + cut  # HELLO's reply comes whole
@@ -444,3 +446,45 @@ def test_a_signal_for_remotec_run_is_the_command_s(
         if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.stdout.close()
+
+
+CROWD = """
+import collections, errno, os, sys, threading
+path, size = sys.argv[1], int(sys.argv[2])
+found = collections.Counter()
+def look():
+    for _ in range(30):
+        fd = -1
+        try:
+            fd = os.open(path, os.O_RDONLY)
+            found[(os.fstat(fd).st_size, os.pread(fd, 4, size - 4)) == (size, b'last')] += 1
+        except OSError as e:
+            found[errno.errorcode[e.errno]] += 1
+        finally:
+            if fd >= 0:
+                os.close(fd)
+threads = [threading.Thread(target=look) for _ in range(40)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(*(f'{what} {count}' for what, count in found.items()))
+"""
+
+
+@pytest.mark.parametrize("most, enough", [(64, False), (500, True)])
+def test_a_shortage_of_descriptors_is_an_error_and_never_the_local_files_answer(
+    tree: Path, servers: Dict[str, Server], tier: str, most: int, enough: bool
+) -> None:
+    """Forty callers at once, where neither they nor what serves them may have more than `most`."""
+    (tree / "lines").write_bytes(b"x" * 5000 + b"last")
+    done = subprocess.run(
+        [*command(servers["fast"].address, tree, tier), "python3", "-S", "-c", CROWD, "/box/lines", "5004"],
+        capture_output=True,
+        timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most)),
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    words = done.stdout.split()
+    found = dict(zip(words[::2], map(int, words[1::2])))
+    assert found.keys() <= ({b"True"} if enough else {b"True", b"EMFILE"}) and sum(found.values()) == 1200
