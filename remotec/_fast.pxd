@@ -99,6 +99,7 @@ cdef class Link:
     cdef bint one_frame(self) except -1
     cdef account(self)
     cdef look_for_cancel(self)
+    cdef bint put(self, data) except -1
     cdef push(self)
     cdef wait_for_room(self)
     cdef await_writable(self)

@@ -844,6 +844,8 @@ cdef class Link:
             self.table = self.connection.session.handles
             if self.connection.session.root_fd is not None:
                 self.root_fd = self.connection.session.root_fd
+            if self.input_end > self.input_start:  # HELLO's reply goes with that of the request that came with it
+                return self.put(reply)
         self.busy = self.connection.busy is not None
         self.send(reply)
         if self.busy:
@@ -950,21 +952,25 @@ cdef class Link:
 
     def send(self, data):
         """Sends a whole reply after those before it."""
-        cdef uint8_t *at
-        cdef const uint8_t *bytes_at
-        cdef size_t count = len(data)
-        if self.fd < 0 or not count:
+        if self.fd < 0 or not data:
             return
         if self.away or self.file >= 0:  # behind the file that is going out
             self.tail += data
             return
-        at = self.reserve(count)
+        if self.put(data):
+            self.push()
+
+    cdef bint put(self, data) except -1:
+        """Behind what is to be sent; false: the connection is closing."""
+        cdef const uint8_t *bytes_at = data
+        cdef size_t count = len(data)
+        cdef uint8_t *at = self.reserve(count)
         if not at:
-            return self.close()
-        bytes_at = data
+            self.close()
+            return False
         memcpy(at, bytes_at, count)
         self.output_end += count
-        self.push()
+        return True
 
     cdef push(self):
         """Sends what there is; when the socket takes no more, the rest waits."""

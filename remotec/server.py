@@ -14,13 +14,13 @@ import select
 import signal
 import socket
 import stat
-import struct
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional, Set
 
 from . import leases, protocol, sockets, version
 from .mounts import SLOW
 from .operations import CAN_LOOK, Handle, Waiting, entries, look
+from .peers import Peers
 from .session import HEADER_SIZE, Connection, HandleTable, Server, Session
 from .workers import Workers
 
@@ -72,8 +72,7 @@ def open_listener(address: str, no_auth: bool) -> socket.socket:
         listener = socket.socket(family, kind, number)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(at)
-        if ipaddress.ip_address(at[0]).is_loopback:
-            sockets.avoid_pacing(listener)
+        sockets.tune(listener)
         listener.listen(4096)
         return listener
     except (OSError, ValueError) as error:
@@ -106,56 +105,6 @@ def name_of(listener: socket.socket) -> str:
         return f"unix:{listener.getsockname()}"
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-# --------------------------------------------------------------------------------------------- who may connect
-
-
-def peer_uid(stream: socket.socket) -> Optional[int]:
-    """The user at the other end of a Unix or loopback connection; None where the kernel doesn't say."""
-    if stream.family == socket.AF_UNIX:
-        credentials = stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        return int(struct.unpack("3i", credentials)[1])
-    try:
-        return _uid_by_diag(stream)
-    except OSError:
-        return _uid_by_table(stream)
-
-
-def _uid_by_diag(stream: socket.socket) -> Optional[int]:
-    """sock_diag(7), asked for exactly the peer's socket."""
-    (theirs, their_port), (ours, our_port) = stream.getpeername()[:2], stream.getsockname()[:2]
-    packed = [socket.inet_pton(stream.family, host).ljust(16, b"\0") for host in (theirs, ours)]
-    request = struct.pack("=BBBxI", stream.family, socket.IPPROTO_TCP, 0, 0xFFFFFFFF)
-    request += struct.pack("!HH", their_port, our_port) + packed[0] + packed[1] + struct.pack("=I", 0) + b"\xff" * 8
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4) as diag:  # NETLINK_SOCK_DIAG
-        diag.settimeout(1)
-        diag.send(struct.pack("=IHHII", 16 + len(request), 20, 1, 1, 0) + request)
-        reply = diag.recv(4096)
-    kind = struct.unpack_from("=IHHII", reply)[1]
-    if kind != 20 or len(reply) < 88:
-        raise OSError(errno.ENOENT, "no such socket")
-    return _owner(*struct.unpack_from("=II", reply, 16 + 4 + 48 + 12))
-
-
-def _owner(uid: int, inode: int) -> Optional[int]:
-    """The kernel says user 0 of a socket that is closed already, whosever it was; such a one has no inode."""
-    return uid if inode else None
-
-
-def _uid_by_table(stream: socket.socket) -> Optional[int]:
-    def key(host: str, port: int) -> str:
-        packed = socket.inet_pton(stream.family, host)
-        words = struct.unpack(f"{len(packed) // 4}I", packed)
-        return "".join(f"{w:08X}" for w in words) + f":{port:04X}"
-
-    wanted = [key(*end[:2]) for end in (stream.getpeername(), stream.getsockname())]
-    with open("/proc/net/tcp6" if stream.family == socket.AF_INET6 else "/proc/net/tcp") as table:
-        for row in table:
-            columns = row.split()
-            if columns[1:3] == wanted:
-                return _owner(int(columns[7]), int(columns[9]))
-    return None
 
 
 # ----------------------------------------------------------------------------------------------------- waiting
@@ -341,48 +290,54 @@ class Host:
         self.link = fast.Link if fast else Link
         self.waiters = Waiters(loop)
         self.workers = Workers(loop.call_soon_threadsafe)
+        self.peers = Peers()
         self.sending: Set[Any] = set()  # links with a file that waits for their sockets
         self.links: Dict[Any, asyncio.TimerHandle] = {}  # with what closes those that never say HELLO
-        self.listeners: List[socket.socket] = []
+        self.listeners: Dict[socket.socket, Optional[str]] = {}  # with the options that all connections have
         self.stopped: "asyncio.Future[None]" = loop.create_future()
 
     def listen(self, listener: socket.socket) -> None:
         listener.setblocking(False)
-        self.listeners.append(listener)
+        self.listeners[listener] = None
         self.loop.add_reader(listener.fileno(), self.accept, listener)
 
     def accept(self, listener: socket.socket) -> None:
-        for _ in range(64):
-            try:
-                stream, _ = listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:  # out of descriptors: let some close first
-                log.error("accept: %s", error.strerror)
-                self.loop.remove_reader(listener.fileno())
-                self.loop.call_later(0.5, lambda: self.loop.add_reader(listener.fileno(), self.accept, listener))
-                return
-            if len(self.links) >= self.options.max_connections:
-                log.warning("more than %d connections: one refused", self.options.max_connections)
-                stream.close()
-                continue
-            self.start(stream)
-
-    def start(self, stream: socket.socket) -> None:
-        stream.setblocking(False)
         try:
-            allowed = self.options.no_auth or peer_uid(stream) == os.geteuid()
-            if stream.family != socket.AF_UNIX:
-                sockets.tune(stream)
-            options = sockets.described(stream)
-        except OSError:
-            stream.close()
+            stream, _ = listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
+        except OSError as error:  # out of descriptors: let some close first
+            log.error("accept: %s", error.strerror)
+            self.loop.remove_reader(listener.fileno())
+            self.loop.call_later(0.5, lambda: self.loop.add_reader(listener.fileno(), self.accept, listener))
+            return
+        if len(self.links) >= self.options.max_connections:
+            log.warning("more than %d connections: one refused", self.options.max_connections)
+            return stream.close()
+        try:
+            allowed = self.options.no_auth or self.peers.uid(stream) == os.geteuid()
+            options = self.listeners[listener] or self.options_of(stream, listener)
+        except OSError:
+            return stream.close()
+        self.start(stream, allowed, options)
+
+    def start(self, stream: socket.socket, allowed: bool, options: str) -> None:
+        stream.setblocking(False)
         link = self.link(self, stream, allowed)
         link.connection.about += f"; {options}".encode()
         self.links[link] = self.loop.call_later(
             HELLO_TIMEOUT_S, lambda: link.connection.session is None and link.close()
         )
+        link.on_readable()  # HELLO has mostly come meanwhile
+
+    def options_of(self, stream: socket.socket, listener: socket.socket) -> str:
+        """Of a listener's first connection; of each where only some are on loopback."""
+        alike = stream.family == socket.AF_UNIX or sockets.is_loopback(listener)
+        if not alike and sockets.is_loopback(stream):
+            sockets.avoid_pacing(stream)
+        options = sockets.described(stream)
+        self.listeners[listener] = options if alike else None
+        return options
 
     def gone(self, link: Any) -> None:
         timer = self.links.pop(link, None)
@@ -402,12 +357,14 @@ class Host:
     def drop_later(self, session: Session, client: Optional[int], grace_s: float) -> None:
         """Ends a client, or (None) its session, unless it comes back; the time counts from when it last left."""
         if client in session.timers:
-            session.timers[client].cancel()
-        grace_s = grace_s if len(session.handles) else 0
-        session.timers[client] = self.loop.call_later(grace_s, self.drop, session, client)
+            session.timers.pop(client).cancel()
+        if len(session.handles):
+            session.timers[client] = self.loop.call_later(grace_s, self.drop, session, client)
+        else:
+            self.drop(session, client)
 
     def drop(self, session: Session, client: Optional[int]) -> None:
-        del session.timers[client]
+        session.timers.pop(client, None)
         if client is not None and not session.has(client):
             session.close_handles(client)
         if not session.connections and (client is None or not len(session.handles)):
@@ -438,6 +395,7 @@ class Host:
         if self.speeds:
             self.speeds.close()
         self.waiters.close()
+        self.peers.close()
 
 
 # -------------------------------------------------------------------------------------------------------- main

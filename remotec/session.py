@@ -25,6 +25,7 @@ _HEADER = struct.Struct(protocol.HEADER.fixed)
 _LENGTH = struct.Struct(">I")
 _ONE_WAY = protocol.FRAME_FLAGS["FRAME_ONE_WAY"]
 _HELLO, _CANCEL = protocol.HELLO.code, protocol.CANCEL.code
+_CAPABILITIES = sum(protocol.CAPABILITIES.values())
 _CODES = {getattr(errno, name): (code, name) for name, code in reversed(protocol.ERRNO.items()) if hasattr(errno, name)}
 _EIO = protocol.ERRNO["EIO"]
 HEADER_SIZE = protocol.HEADER.size
@@ -472,7 +473,7 @@ class Connection:
         self.session = session
         self.client = request.client
         session.connections.add(self)
-        capabilities = request.capabilities & sum(protocol.CAPABILITIES.values())
+        capabilities = request.capabilities & _CAPABILITIES
         if self.server.leases is None:
             capabilities &= ~protocol.CAPABILITIES["LEASE"]
         limits = protocol.LIMITS

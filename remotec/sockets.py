@@ -8,8 +8,12 @@ CONGESTION = (b"cubic", b"reno")
 """On loopback, the first that may be had: one that paces (bbr) loses half of the throughput or more."""
 
 
+def is_loopback(stream: socket.socket) -> bool:
+    """Of a TCP connection, or of a listener: whether all of its connections are."""
+    return ipaddress.ip_address(stream.getsockname()[0]).is_loopback
+
+
 def avoid_pacing(stream: socket.socket) -> None:
-    """Of a listener, before listen: a connection that began with one that paces goes on pacing with any other."""
     for congestion in CONGESTION:
         try:
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion)
@@ -19,11 +23,13 @@ def avoid_pacing(stream: socket.socket) -> None:
 
 
 def tune(stream: socket.socket) -> None:
+    """A TCP connection, or a listener before it listens: its connections inherit it, and one that began with a
+    congestion control that paces would go on pacing with any other."""
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 4)):
         stream.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    if ipaddress.ip_address(stream.getpeername()[0]).is_loopback:
+    if is_loopback(stream):
         avoid_pacing(stream)
 
 

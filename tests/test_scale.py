@@ -155,7 +155,7 @@ def test_a_greeting_that_comes_byte_by_byte_has_ten_seconds_in_all(monkeypatch: 
         for fast in {server.accelerated(), None}:
             host = server.Host(asyncio.get_running_loop(), server.ServeOptions(), fast)
             ours, theirs = socket.socketpair()
-            host.start(theirs)
+            host.start(theirs, True, "")
             with pytest.raises(OSError):
                 for byte in hello():
                     await asyncio.sleep(0.02)

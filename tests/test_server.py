@@ -22,8 +22,9 @@ import pytest
 
 from remotec import protocol, server, sockets
 from remotec.client import Client, connect
+from remotec.peers import Peers, uid_by_table
 from remotec.protocol import HEADER, LIMITS, Operation
-from remotec.server import ServeError, open_listener, peer_uid
+from remotec.server import ServeError, open_listener
 
 MODES = ["fast", "pure"] if server.accelerated() else ["pure"]
 NOBODY = 65534
@@ -247,20 +248,28 @@ def loopback_pair(family: int, host: str) -> Tuple[socket.socket, socket.socket]
         pytest.skip(str(error))
 
 
+@pytest.fixture
+def peers() -> Iterator[Peers]:
+    peers = Peers()
+    yield peers
+    peers.close()
+
+
 @pytest.mark.parametrize("family, host", [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
 def test_the_kernel_names_the_peer_of_a_loopback_connection(
-    family: int, host: str, monkeypatch: pytest.MonkeyPatch
+    family: int, host: str, peers: Peers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, stream = loopback_pair(family, host)
     with client, stream:
-        assert peer_uid(stream) == os.getuid()
-        assert server._uid_by_table(stream) == os.getuid()
+        assert peers.uid(stream) == os.getuid()
+        assert uid_by_table(stream) == os.getuid()
 
         def refused(*_: Any) -> int:
             raise OSError(errno.EPERM, "")
 
-        monkeypatch.setattr(server, "_uid_by_diag", refused)
-        assert peer_uid(stream) == os.getuid()
+        with monkeypatch.context() as patch:
+            patch.setattr(peers, "_by_diag", refused)
+            assert peers.uid(stream) == os.getuid()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         name, peer = stream.getsockname(), stream.getpeername()
         client.close()
@@ -269,18 +278,38 @@ def test_the_kernel_names_the_peer_of_a_loopback_connection(
             family = stream.family
             getsockname, getpeername = staticmethod(lambda: name), staticmethod(lambda: peer)
 
-        assert peer_uid(Gone()) is None  # type: ignore[arg-type]
+        assert peers.uid(Gone()) is None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("family, host", [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
-def test_who_has_hung_up_already_is_nobody(family: int, host: str) -> None:
+def test_who_has_hung_up_already_is_nobody(family: int, host: str, peers: Peers) -> None:
     """Not user 0, as the kernel has it: whoever it was could have said something to root's server before."""
     client, stream = loopback_pair(family, host)
     with stream:
         client.sendall(b"said before")
         client.close()
-        assert peer_uid(stream) is None
-        assert server._uid_by_table(stream) is None
+        assert peers.uid(stream) is None
+        assert uid_by_table(stream) is None
+
+
+def test_an_answer_to_another_question_is_none(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's answer about a connection of nobody's, where the one about ours is awaited."""
+    peers.close()
+    asked: List[socket.socket] = []
+
+    class Late(socket.socket):
+        def recv(self, size: int, flags: int = 0) -> bytes:
+            answer = bytearray(super().recv(size, flags))
+            answer[8] ^= 1  # its serial number
+            answer[16 + 4 + 48 + 12] ^= 1  # its user
+            asked.append(self)
+            return bytes(answer)
+
+    client, stream = loopback_pair(socket.AF_INET, "127.0.0.1")
+    with client, stream:
+        monkeypatch.setattr(socket, "socket", Late)
+        assert [peers.uid(stream), peers.uid(stream)] == [os.getuid()] * 2
+        assert len({*asked}) == 2 and asked[0].fileno() == -1
 
 
 def as_nobody(act: Callable[[], str]) -> str:
@@ -354,8 +383,8 @@ def test_whoever_does_not_say_hello_is_dropped(monkeypatch: pytest.MonkeyPatch) 
         silent, theirs = socket.socketpair()
         greeted, also_theirs = socket.socketpair()
         silent.settimeout(10)
-        host.start(theirs)
-        host.start(also_theirs)
+        host.start(theirs, True, "")
+        host.start(also_theirs, True, "")
         greeted.sendall(hello())
         assert await asyncio.to_thread(silent.recv, 1) == b""
         assert len(host.links) == 1
