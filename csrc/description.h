@@ -28,7 +28,8 @@ struct rc_description {
 	uint32_t dev_major, dev_minor;
 	bool shared;			/* another process may hold it: we never CLOSE it */
 	bool locked;			/* this process has locked it, and may not have unlocked it again */
-	uint32_t references;		/* entries of fdtable.c that point here */
+	bool lost;			/* a descriptor of it went where we couldn't see how: there may be more of them */
+	uint32_t references;		/* entries of fdtable.c that point here, and calls that have it pinned */
 	int64_t size;			/* when it was opened; -1: not known */
 	struct rc_known known;		/* what OPEN brought */
 	struct rc_sequence sequence;	/* of reads: for who has `lock` */

@@ -97,8 +97,8 @@ static struct rc_description *make(const struct rc_placeholder *p, bool shared)
 		d->dev_major = p->dev_major;
 		d->dev_minor = p->dev_minor;
 		d->shared = shared;
-		d->locked = d->readable = false;
-		d->references = 0;
+		d->locked = d->readable = d->lost = false;
+		d->references = 1;
 		d->lock = 0;
 		d->sequence = (struct rc_sequence){ 0 };
 		d->at_known = false;
@@ -113,23 +113,31 @@ static struct rc_description *make(const struct rc_placeholder *p, bool shared)
 	return NULL;
 }
 
-static void drop_reference(struct rc_description *d)
+/* False: it's gone, and its slot maybe another's. */
+static bool hold(struct rc_description *d)
 {
-	if (__atomic_sub_fetch(&d->references, 1, __ATOMIC_SEQ_CST))
-		return;
-	if (!d->shared)
-		atomic_fetch_sub(&unshared, 1);
-	rc_description_release(d);
-	__atomic_store_n(&d->slot, FREE, __ATOMIC_SEQ_CST);
+	uint32_t references = __atomic_load_n(&d->references, __ATOMIC_SEQ_CST);
+
+	while (references && !__atomic_compare_exchange_n(&d->references, &references, references + 1, true, __ATOMIC_SEQ_CST,
+							  __ATOMIC_SEQ_CST))
+		;
+	return references != 0;
 }
 
-static struct rc_description *point(_Atomic uintptr_t *entry, struct rc_description *d)
+/* True where that was the last, and the handle ours to CLOSE.  Not `seen`: what there was may still be there, unknown to us. */
+static bool drop(struct rc_description *d, bool seen)
 {
-	if (entry && d) {
-		__atomic_add_fetch(&d->references, 1, __ATOMIC_SEQ_CST);
-		atomic_store(entry, (uintptr_t)d);
-	}
-	return d;
+	bool shared = d->shared;
+
+	if (__atomic_sub_fetch(&d->references, 1, __ATOMIC_SEQ_CST))
+		return false;
+	if (!shared)
+		atomic_fetch_sub(&unshared, 1);
+	if (!shared && seen)
+		rc_lock_release(d);
+	rc_description_release(d);
+	__atomic_store_n(&d->slot, FREE, __ATOMIC_SEQ_CST);
+	return !shared && seen;
 }
 
 struct rc_description *rc_fdtable_resolve(int fd)
@@ -155,7 +163,11 @@ struct rc_description *rc_fdtable_resolve(int fd)
 		return NULL;
 	case 1:
 		d = find(&found);
-		return point(entry, d ? d : make(&found, true));
+		if (!d || !hold(d))
+			d = make(&found, true);
+		if (entry && d)
+			atomic_store(entry, (uintptr_t)d);
+		return d;
 	default:
 		return NULL;
 	}
@@ -166,8 +178,53 @@ void rc_fdtable_forget(int fd)
 	_Atomic uintptr_t *entry = entry_of(fd, false);
 	uintptr_t value = entry ? atomic_exchange(entry, RC_FD_UNKNOWN) : RC_FD_UNKNOWN;
 
-	if (value > RC_FD_LOCAL && ours())
-		drop_reference((struct rc_description *)value);
+	if (value > RC_FD_LOCAL && ours()) {
+		((struct rc_description *)value)->lost = true;
+		drop((struct rc_description *)value, false);
+	}
+}
+
+struct rc_description *rc_fdtable_resolve_pinned(int fd)
+{
+	struct rc_description *d;
+
+	while ((d = rc_fdtable_resolve(fd))) {
+		_Atomic uintptr_t *entry = entry_of(fd, false);
+
+		if (!hold(d))
+			continue;
+		if (!entry || atomic_load(entry) == (uintptr_t)d)
+			return d;
+		rc_fdtable_unpin(d);		/* its number was closed meanwhile, or is another's */
+	}
+	return NULL;
+}
+
+void rc_fdtable_unpin(struct rc_description *d)
+{
+	uint64_t handle = d->handle;
+
+	if (drop(d, !d->lost))
+		rc_fdtable_close_handle(handle);
+}
+
+void rc_fdtable_close_handle(uint64_t handle)
+{
+	rc_notify_close(handle);
+	rc_call_close(handle);
+}
+
+void rc_fdtable_replaced(int fd, struct rc_description *before)
+{
+	_Atomic uintptr_t *entry = entry_of(fd, false);
+	uintptr_t value = before ? (uintptr_t)before : RC_FD_LOCAL;
+
+	if (!entry || !ours())
+		return;
+	if (atomic_compare_exchange_strong(entry, &value, RC_FD_UNKNOWN) && before)
+		drop(before, true);
+	if (before)
+		before->lost = false;	/* who looked before us couldn't see how it went */
 }
 
 void rc_fdtable_forget_range(unsigned first, unsigned last)
@@ -184,8 +241,14 @@ void rc_fdtable_forget_range(unsigned first, unsigned last)
 
 int rc_fdtable_insert(int fd, const struct rc_placeholder *placeholder)
 {
+	_Atomic uintptr_t *entry = entry_of(fd, true);
+	struct rc_description *d;
+
 	rc_fdtable_forget(fd);
-	return point(entry_of(fd, true), make(placeholder, false)) ? 0 : -ENFILE;
+	d = make(placeholder, false);
+	if (entry && d)
+		atomic_store(entry, (uintptr_t)d);
+	return d ? 0 : -ENFILE;
 }
 
 bool rc_fdtable_close(int fd, uint64_t *handle)
@@ -193,7 +256,6 @@ bool rc_fdtable_close(int fd, uint64_t *handle)
 	_Atomic uintptr_t *entry = entry_of(fd, false);
 	uintptr_t value = entry ? atomic_load_explicit(entry, memory_order_relaxed) : RC_FD_UNKNOWN;
 	struct rc_description *d;
-	bool last;
 
 	if (value <= RC_FD_LOCAL) {	/* never looked at: if it is a placeholder, it isn't ours alone */
 		if (value)
@@ -203,12 +265,12 @@ bool rc_fdtable_close(int fd, uint64_t *handle)
 	d = rc_fdtable_resolve(fd);
 	if (!d || !ours())
 		return false;
+	value = atomic_exchange(entry, RC_FD_UNKNOWN);
+	if (value <= RC_FD_LOCAL)
+		return false;			/* another thread has closed it */
+	d = (struct rc_description *)value;
 	*handle = d->handle;
-	last = !d->shared && __atomic_load_n(&d->references, __ATOMIC_SEQ_CST) == 1;
-	if (last)
-		rc_lock_release(d);
-	rc_fdtable_forget(fd);
-	return last;
+	return drop(d, true);
 }
 
 void rc_fdtable_close_range(unsigned first, unsigned last, void (*closed)(uint64_t handle))

@@ -33,14 +33,28 @@ static inline struct rc_description *rc_fdtable_get(int fd)
 	return rc_fdtable_resolve(fd);
 }
 
+/* The same, which stays what it is until it is unpinned, whoever closes the number meanwhile: for who waits for the server. */
+struct rc_description *rc_fdtable_resolve_pinned(int fd);
+static inline struct rc_description *rc_fdtable_pin(int fd)
+{
+	if ((unsigned)fd < RC_FDTABLE_DIRECT &&
+	    atomic_load_explicit(&rc_fdtable_direct[fd], memory_order_relaxed) == RC_FD_LOCAL)
+		return 0;
+	return rc_fdtable_resolve_pinned(fd);
+}
+void rc_fdtable_unpin(struct rc_description *d);
+/* The number has been given to another description: it was that of `before`, which is pinned, or of a local one (NULL). */
+void rc_fdtable_replaced(int fd, struct rc_description *before);
+
 /* A number's meaning may have changed. */
 void rc_fdtable_forget(int fd);
 void rc_fdtable_forget_range(unsigned first, unsigned last);
 /* We made this placeholder: the number stands for this handle, which is ours alone. */
 int rc_fdtable_insert(int fd, const struct rc_placeholder *placeholder);
 /* The program is about to close fd: true where this was the last descriptor of a handle that only this process had, which
- * is then ours to CLOSE (*handle) once the kernel's close has been done. */
+ * is then ours to CLOSE (*handle) once the kernel's close has been done.  Of one that is pinned, the last unpin does that. */
 bool rc_fdtable_close(int fd, uint64_t *handle);
+void rc_fdtable_close_handle(uint64_t handle);
 /* The same for a whole range, which needs no look at what was never used: each such handle goes to `closed`. */
 void rc_fdtable_close_range(unsigned first, unsigned last, void (*closed)(uint64_t handle));
 /* Tells who closes shared handles; false: it couldn't be told, and the handle stays this process's on the server. */

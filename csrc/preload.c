@@ -259,12 +259,12 @@ int rc_refuse_path(const char *call, const struct rc_target *t, int error)
 		struct rc_description *d; \
 		if (!rc_ready()) \
 			return rc_pass_##name() args; \
-		d = rc_fdtable_get(fd); \
+		d = rc_fdtable_pin(fd); \
 		if (__builtin_expect(!d, 1)) { \
 			rc_count_local(); \
 			local; \
 		} \
-		return (type)rc_finish(RC_SPAN(#name, NULL, fd, d->handle, remote)); \
+		return (type)rc_finish(RC_SPAN_ON(#name, fd, d, remote)); \
 	}
 #define FD(type, name, params, args, fd, remote) \
 	FD_WITH(type, name, params, args, fd, return rc_next_##name args, remote)

@@ -146,6 +146,14 @@ static inline int64_t rc_finish(int64_t result)
 		rc_span_end(&span_, work); \
 	})
 
+/* RC_SPAN of a call on a pinned description, which is let go. */
+#define RC_SPAN_ON(name, fd, d, work) \
+	({ \
+		int64_t done_ = RC_SPAN(name, NULL, fd, (d)->handle, work); \
+		rc_fdtable_unpin(d); \
+		done_; \
+	})
+
 /* The result of what returns a pointer, or -1, and errno. */
 static inline int64_t rc_result_of(const void *made)
 {

@@ -106,18 +106,23 @@ static ssize_t perform(const struct request *r)
 {
 	const char *call = r->operation == LIO_READ ? "aio_read" : r->operation == LIO_WRITE ? "aio_write" : "aio_fsync";
 	int fd = r->cb->aio_fildes;
-	struct rc_description *d = rc_fdtable_get(fd);
+	struct rc_description *d = rc_fdtable_pin(fd);
 	void *buffer = (void *)(uintptr_t)r->cb->aio_buf;
 	ssize_t got;
 
-	if (!d || r->operation == LIO_WRITE)
-		return rc_refuse(call, fd, -EBADF);
-	rc_debug("%s() on remote fd %d", call, fd);
-	if (r->operation == SYNC)
-		return 0;
-	got = RC_SPAN(call, NULL, fd, d->handle, rc_remote_pread(d, fd, buffer, r->cb->aio_nbytes, r->offset));
-	/* As glibc's: what has no offset is read where it stands. */
-	return got != -ESPIPE ? got : RC_SPAN(call, NULL, fd, d->handle, rc_remote_read(d, fd, buffer, r->cb->aio_nbytes));
+	if (!d || r->operation == LIO_WRITE) {
+		got = rc_refuse(call, fd, -EBADF);
+	} else if (r->operation == SYNC) {
+		got = 0;
+	} else {
+		rc_debug("%s() on remote fd %d", call, fd);
+		got = RC_SPAN(call, NULL, fd, d->handle, rc_remote_pread(d, fd, buffer, r->cb->aio_nbytes, r->offset));
+		if (got == -ESPIPE)	/* as glibc's: what has no offset is read where it stands */
+			got = RC_SPAN(call, NULL, fd, d->handle, rc_remote_read(d, fd, buffer, r->cb->aio_nbytes));
+	}
+	if (d)
+		rc_fdtable_unpin(d);
+	return got;
 }
 
 static bool has_turn(const struct request *r)

@@ -30,6 +30,7 @@
 static int adopt(const struct rc_opened *opened, int flags, const struct rc_known *known)
 {
 	struct rc_placeholder made;
+	struct rc_description *d;
 	int fd = rc_placeholder_create(opened->handle, opened->kind, opened->stat.size, flags, rc_config.fd_shift, &made);
 
 	if (fd >= 0 && rc_fdtable_insert(fd, &made) < 0) {
@@ -40,7 +41,11 @@ static int adopt(const struct rc_opened *opened, int flags, const struct rc_know
 		rc_call_close(opened->handle);
 		return fd;
 	}
-	rc_description_opened(rc_fdtable_get(fd), opened, known);
+	d = rc_fdtable_pin(fd);
+	if (d) {		/* else another thread has closed it, which is the program's affair */
+		rc_description_opened(d, opened, known);
+		rc_fdtable_unpin(d);
+	}
 	return fd;
 }
 
@@ -141,14 +146,14 @@ int64_t rc_remote_lseek(struct rc_description *d, int fd, int64_t offset, int wh
 		struct rc_description *d; \
 		if (!rc_ready()) \
 			return rc_pass_##name()(fd, buffer, count); \
-		d = rc_fdtable_get(fd); \
+		d = rc_fdtable_pin(fd); \
 		if (__builtin_expect(!d, 1)) { \
 			rc_count_local(); \
 			if (__builtin_expect(rc_raw, 0) && rc_single_threaded()) \
 				return rc_finish(RC_SYS(SYS_read, fd, buffer, count, 0, 0, 0)); \
 			return rc_next_##name(fd, buffer, count); \
 		} \
-		return rc_finish(RC_SPAN("read", NULL, fd, d->handle, rc_remote_read(d, fd, buffer, count))); \
+		return rc_finish(RC_SPAN_ON("read", fd, d, rc_remote_read(d, fd, buffer, count))); \
 	}
 READ(read)
 READ(__read)
@@ -159,9 +164,9 @@ RC_EXPORT ssize_t readv(int fd, const struct iovec *parts, int count)
 
 	if (!rc_ready())
 		return rc_pass_readv()(fd, parts, count);
-	d = rc_fdtable_get(fd);
+	d = rc_fdtable_pin(fd);
 	if (d)
-		return rc_finish(RC_SPAN("readv", NULL, fd, d->handle, rc_remote_readv(d, fd, parts, count)));
+		return rc_finish(RC_SPAN_ON("readv", fd, d, rc_remote_readv(d, fd, parts, count)));
 	rc_count_local();
 	return rc_raw && rc_single_threaded() ? rc_finish(RC_SYS(SYS_readv, fd, parts, count, 0, 0, 0))
 					      : rc_next_readv(fd, parts, count);
@@ -174,9 +179,9 @@ RC_EXPORT ssize_t __read_chk(int fd, void *buffer, size_t count, size_t size)
 
 	if (!rc_ready())
 		return rc_pass___read_chk()(fd, buffer, count, size);
-	d = rc_fdtable_get(fd);
-	if (d && count <= size)
-		return rc_finish(RC_SPAN("read", NULL, fd, d->handle, rc_remote_read(d, fd, buffer, count)));
+	d = count <= size ? rc_fdtable_pin(fd) : NULL;
+	if (d)
+		return rc_finish(RC_SPAN_ON("read", fd, d, rc_remote_read(d, fd, buffer, count)));
 	rc_count_local();
 	return rc_next___read_chk(fd, buffer, count, size);
 }
@@ -187,10 +192,9 @@ RC_EXPORT ssize_t __read_chk(int fd, void *buffer, size_t count, size_t size)
 		struct rc_description *d; \
 		if (!rc_ready()) \
 			return rc_pass_##name()(fd, buffer, count, offset, size); \
-		d = rc_fdtable_get(fd); \
-		if (d && count <= size) \
-			return rc_finish(RC_SPAN("pread", NULL, fd, d->handle, \
-						 rc_remote_pread(d, fd, buffer, count, offset))); \
+		d = count <= size ? rc_fdtable_pin(fd) : NULL; \
+		if (d) \
+			return rc_finish(RC_SPAN_ON("pread", fd, d, rc_remote_pread(d, fd, buffer, count, offset))); \
 		rc_count_local(); \
 		return rc_next_##name(fd, buffer, count, offset, size); \
 	}
@@ -277,10 +281,14 @@ int rc_remote_fstat(struct rc_description *d, int fd, rc_put_stat *put, void *to
 
 static int stat_of(const struct rc_target *t, int flags, unsigned mask, struct rc_stat *stat)
 {
-	struct rc_description *d = !*t->at.path && t->fd >= 0 ? rc_fdtable_get(t->fd) : NULL;
+	struct rc_description *d = !*t->at.path && t->fd >= 0 ? rc_fdtable_pin(t->fd) : NULL;
+	int result;
 
-	return d ? rc_description_fstat(d, t->fd, mask, stat)		/* how glibc has fstat */
-		 : rc_lookup_stat(t->at, flags | t->extra, mask, stat);
+	if (!d)
+		return rc_lookup_stat(t->at, flags | t->extra, mask, stat);
+	result = rc_description_fstat(d, t->fd, mask, stat);		/* how glibc has fstat */
+	rc_fdtable_unpin(d);
+	return result;
 }
 
 int rc_remote_stat(const char *call, const struct rc_target *t, int flags, rc_put_stat *put, void *to)
@@ -422,12 +430,6 @@ static int next_protected(int from)
 	return from <= RC_CWD_FD && rc_cwd() ? RC_CWD_FD : rc_transport_next(from);
 }
 
-static void close_handle(uint64_t handle)
-{
-	rc_notify_close(handle);
-	rc_call_close(handle);
-}
-
 static int close_any(int fd, int (*next)(int))
 {
 	uint64_t handle;
@@ -435,7 +437,7 @@ static int close_any(int fd, int (*next)(int))
 	int result = next(fd);
 
 	if (last)
-		close_handle(handle);
+		rc_fdtable_close_handle(handle);
 	return result;
 }
 
@@ -472,7 +474,7 @@ CLOSE(__close)
 
 static int close_between_ours(unsigned first, unsigned last, int flags)
 {
-	rc_fdtable_close_range(first, last, close_handle);
+	rc_fdtable_close_range(first, last, rc_fdtable_close_handle);
 	return rc_next_close_range(first, last, flags);
 }
 
@@ -529,11 +531,10 @@ RC_EXPORT int dup(int fd)
 	return rc_ready() ? duplicated(fd, rc_next_dup(fd)) : rc_pass_dup()(fd);
 }
 
-/* What `to` stood for is closed by it. */
+/* What `to` stood for is closed by it, and at no moment is it nothing: another thread may read it. */
 static int replace(int fd, int to, int flags, int (*next)(int, int, int))
 {
-	uint64_t handle;
-	bool last = false;
+	struct rc_description *before;
 	int made;
 
 	if (to >= 0 && protected(to)) {
@@ -542,10 +543,12 @@ static int replace(int fd, int to, int flags, int (*next)(int, int, int))
 	}
 	if (fd == to || rc_sys_fcntl(fd, F_GETFD, 0) < 0)
 		return next(fd, to, flags);
-	last = rc_fdtable_close(to, &handle);
+	before = rc_fdtable_pin(to);
 	made = next(fd, to, flags);
-	if (last && made >= 0)
-		close_handle(handle);
+	if (made >= 0)
+		rc_fdtable_replaced(to, before);
+	if (before)
+		rc_fdtable_unpin(before);
 	return duplicated(fd, made);
 }
 
@@ -686,10 +689,9 @@ static int64_t remote_fcntl(struct rc_description *d, int fd, int command, long 
 		va_end(arguments); \
 		if (!rc_ready()) \
 			return rc_pass_##name()(fd, command, argument); \
-		d = rc_fdtable_get(fd); \
+		d = rc_fdtable_pin(fd); \
 		if (d) \
-			return (int)rc_finish(RC_SPAN("fcntl", NULL, fd, d->handle, \
-						      remote_fcntl(d, fd, command, argument))); \
+			return (int)rc_finish(RC_SPAN_ON("fcntl", fd, d, remote_fcntl(d, fd, command, argument))); \
 		rc_count_local(); \
 		return rc_next_##name(fd, command, argument); \
 	}
@@ -738,10 +740,9 @@ int rc_remote_ioctl(struct rc_description *d, int fd, unsigned long request, voi
 		va_end(arguments); \
 		if (!rc_ready()) \
 			return rc_pass_##name()(fd, request, argument); \
-		d = rc_fdtable_get(fd); \
+		d = rc_fdtable_pin(fd); \
 		if (d) \
-			return (int)rc_finish(RC_SPAN("ioctl", NULL, fd, d->handle, \
-						      rc_remote_ioctl(d, fd, request, argument))); \
+			return (int)rc_finish(RC_SPAN_ON("ioctl", fd, d, rc_remote_ioctl(d, fd, request, argument))); \
 		rc_count_local(); \
 		return rc_raw ? (int)rc_finish(RC_SYS(SYS_ioctl, fd, request, argument, 0, 0, 0)) \
 			      : rc_next_##name(fd, request, argument); \
@@ -757,9 +758,9 @@ IOCTL(__ioctl_time64)
 		struct rc_description *d; \
 		if (!rc_ready()) \
 			return rc_pass_##name()(fd, offset, length); \
-		d = rc_fdtable_get(fd); \
+		d = rc_fdtable_pin(fd); \
 		if (d) \
-			return (int)-RC_SPAN(#name, NULL, fd, d->handle, rc_refuse("posix_fallocate", fd, -EBADF)); \
+			return (int)-RC_SPAN_ON(#name, fd, d, rc_refuse("posix_fallocate", fd, -EBADF)); \
 		rc_count_local(); \
 		return rc_next_##name(fd, offset, length); \
 	}
@@ -805,8 +806,7 @@ static ssize_t copy_out(const char *call, struct rc_description *d, int in, off6
 static ssize_t copy_remote(const char *call, struct rc_description *d, int in, off64_t *in_offset, int out, off64_t *out_offset,
 			   size_t count, bool is_pipe)
 {
-	return (ssize_t)RC_SPAN(call, NULL, in, d->handle,
-				copy_out(call, d, in, in_offset, out, out_offset, count, is_pipe));
+	return (ssize_t)RC_SPAN_ON(call, in, d, copy_out(call, d, in, in_offset, out, out_offset, count, is_pipe));
 }
 
 RC_EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t count)
@@ -818,13 +818,15 @@ RC_EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t count)
 
 	if (!rc_ready())
 		return rc_pass_sendfile()(out, in, offset, count);
-	d = rc_fdtable_get(in);
+	d = rc_fdtable_pin(in);
 	if (!d) {
 		rc_count_local();
 		return rc_next_sendfile(out, in, offset, count);
 	}
-	if (offset && rc_copy_in(&narrow, offset, sizeof narrow) < 0)
+	if (offset && rc_copy_in(&narrow, offset, sizeof narrow) < 0) {
+		rc_fdtable_unpin(d);
 		return rc_finish(-EFAULT);
+	}
 	wide = narrow;
 	result = copy_remote("sendfile", d, in, offset ? &wide : NULL, out, NULL, count, false);
 	narrow = (off_t)wide;
@@ -840,7 +842,7 @@ RC_EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t count)
 
 	if (!rc_ready())
 		return rc_pass_sendfile64()(out, in, offset, count);
-	d = rc_fdtable_get(in);
+	d = rc_fdtable_pin(in);
 	if (d)
 		return rc_finish(copy_remote("sendfile", d, in, offset, out, NULL, count, false));
 	rc_count_local();
@@ -854,7 +856,7 @@ RC_EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t count)
 		struct rc_description *d; \
 		if (!rc_ready()) \
 			return rc_pass_##name()(in, in_offset, out, out_offset, count, flags); \
-		d = rc_fdtable_get(in); \
+		d = rc_fdtable_pin(in); \
 		if (d) \
 			return rc_finish(copy_remote(#name, d, in, in_offset, out, out_offset, count, is_pipe)); \
 		rc_count_local(); \
@@ -880,10 +882,10 @@ static int prepare(struct rc_description *d, int fd, size_t length, int protecti
 
 int rc_prepare_mapping(int fd, size_t length, int protection, int flags, int64_t offset)
 {
-	struct rc_description *d = flags & MAP_ANONYMOUS || fd < 0 ? NULL : rc_fdtable_get(fd);
+	struct rc_description *d = flags & MAP_ANONYMOUS || fd < 0 ? NULL : rc_fdtable_pin(fd);
 
 	if (d)
-		return (int)RC_SPAN("mmap", NULL, fd, d->handle, prepare(d, fd, length, protection, flags, offset));
+		return (int)RC_SPAN_ON("mmap", fd, d, prepare(d, fd, length, protection, flags, offset));
 	if (!(flags & MAP_ANONYMOUS))
 		rc_count_local();
 	return 0;
@@ -925,12 +927,17 @@ static int grow_mapping(const void *at, size_t size)
 	for (int fd = 0; fd < RC_FDTABLE_DIRECT; fd++) {
 		uintptr_t entry = atomic_load_explicit(&rc_fdtable_direct[fd], memory_order_relaxed);
 		struct rc_description *d = entry > RC_FD_LOCAL ? (struct rc_description *)entry : NULL;
-		int bad;
+		bool ours;
+		int bad = 0;
 
-		if (!d || d->ino != p.ino || rc_fdtable_get(fd) != d)
+		if (!d || d->ino != p.ino || !(d = rc_fdtable_pin(fd)))
 			continue;
-		bad = prepare(d, fd, size, PROT_READ, MAP_PRIVATE, offset);
-		return bad < 0 ? bad : 1;
+		ours = d->ino == p.ino;
+		if (ours)
+			bad = prepare(d, fd, size, PROT_READ, MAP_PRIVATE, offset);
+		rc_fdtable_unpin(d);
+		if (ours)
+			return bad < 0 ? bad : 1;
 	}
 	return rc_refuse("mremap", -1, -ENOMEM);
 }

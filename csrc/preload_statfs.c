@@ -104,13 +104,13 @@ RC_EXPORT long fpathconf(int fd, int name)
 
 	if (!rc_ready())
 		return rc_pass_fpathconf()(fd, name);
-	d = rc_fdtable_get(fd);
+	d = rc_fdtable_pin(fd);
 	if (!d) {
 		rc_count_local();
 		return rc_next_fpathconf(fd, name);
 	}
 	rc_debug("fpathconf() on remote fd %d", fd);
-	result = (int)RC_SPAN("fpathconf", NULL, fd, d->handle,
-			      rc_call_pathconf((struct rc_location){ d->handle, "" }, AT_EMPTY_PATH, name, &value));
+	result = (int)RC_SPAN_ON("fpathconf", fd, d,
+				 rc_call_pathconf((struct rc_location){ d->handle, "" }, AT_EMPTY_PATH, name, &value));
 	return rc_finish(result) < 0 ? -1 : (long)value;
 }
