@@ -35,6 +35,20 @@ static ssize_t check(const struct iovec *into, int count)
 	return sum > MAX_RW_COUNT ? MAX_RW_COUNT : (ssize_t)sum;
 }
 
+/* The buffers that `length` bytes go to. */
+static int clip(const struct iovec *into, int count, size_t length, struct iovec *to)
+{
+	int used = 0;
+
+	for (; used < count && length; used++) {
+		to[used] = into[used];
+		if (to[used].iov_len > length)
+			to[used].iov_len = length;
+		length -= to[used].iov_len;
+	}
+	return used;
+}
+
 static int readable(struct rc_description *d, int fd)
 {
 	int flags;
@@ -199,6 +213,14 @@ static ssize_t read_stream(struct rc_description *d, const struct iovec *into, i
 	return got;
 }
 
+static ssize_t read_into(struct rc_description *d, int fd, const struct iovec *into, int count)
+{
+	if (d->kind == RC_KIND_WATCH)	/* its events aren't divided: the first buffer takes them */
+		return rc_notify_read(d->handle, fd, into[0].iov_base, into[0].iov_len);
+	return d->kind == RC_KIND_POSITIONED ? read_positioned(d, fd, into, count)
+					     : read_stream(d, into, count);
+}
+
 ssize_t rc_description_read(struct rc_description *d, int fd, const struct iovec *into, int count)
 {
 	ssize_t bad = readable(d, fd), length = check(into, count);
@@ -211,12 +233,10 @@ ssize_t rc_description_read(struct rc_description *d, int fd, const struct iovec
 		return -EINVAL;
 	if (bad)
 		return bad;
-	if (!length)
-		return 0;
-	if (d->kind == RC_KIND_WATCH)	/* its events aren't divided: the first buffer takes them */
-		return rc_notify_read(d->handle, fd, into[0].iov_base, into[0].iov_len);
-	return d->kind == RC_KIND_POSITIONED ? read_positioned(d, fd, into, count)
-					     : read_stream(d, into, count);
+	if (length < MAX_RW_COUNT)
+		return length ? read_into(d, fd, into, count) : 0;
+	struct iovec most[count];
+	return read_into(d, fd, most, clip(into, count, (size_t)length, most));
 }
 
 ssize_t rc_description_pread(struct rc_description *d, int fd, const struct iovec *into, int count, int64_t offset)
@@ -233,7 +253,10 @@ ssize_t rc_description_pread(struct rc_description *d, int fd, const struct iove
 		return length;
 	if (bad)
 		return bad;
-	return length ? fetch(d, false, into, count, offset) : 0;
+	if (length < MAX_RW_COUNT)
+		return length ? fetch(d, false, into, count, offset) : 0;
+	struct iovec most[count];
+	return fetch(d, false, most, clip(into, count, (size_t)length, most), offset);
 }
 
 int64_t rc_description_lseek(struct rc_description *d, int fd, int64_t offset, int whence)

@@ -15,6 +15,9 @@
 #define RC_FIRST_NUMBER 0
 #endif
 
+#ifndef SYS_clone3
+#define SYS_clone3 (RC_FIRST_NUMBER + 435)
+#endif
 #ifndef SYS_close_range
 #define SYS_close_range (RC_FIRST_NUMBER + 436)
 #endif

@@ -19,6 +19,7 @@ enum role {
 	SPENT,				/* one that a child has had: the next gets another, with an offset of its own */
 	HERE,				/* where the child is once all is done */
 	PASSED,				/* where it isn't any more; or nowhere */
+	FAILED,				/* none: what couldn't be had, and its errno for flags */
 };
 static struct kept {
 	_Atomic(const void *) actions;
@@ -84,7 +85,9 @@ int rc_actions_begin(const posix_spawn_file_actions_t *actions)
 	for (int i = 0; actions && !result && i < KEPT_ACTIONS; i++) {
 		if (!is_of(&kept[i], actions))
 			continue;
-		if (kept[i].role == SPENT)
+		if (kept[i].role == FAILED)
+			result = kept[i].flags;
+		else if (kept[i].role == SPENT)
 			result = open_again(&kept[i]);
 		else if (kept[i].role == OPENED)
 			kept[i].role = SPENT;
@@ -157,7 +160,7 @@ static int open_now(posix_spawn_file_actions_t *actions, int fd, const struct rc
 	int opened = rc_remote_open(t, flags | O_CLOEXEC, mode, 0), high, bad;
 
 	if (opened < 0)
-		return -errno;
+		return opened;
 	high = rc_sys_dup_high(opened, rc_transport_floor(), true);	/* where no other action comes by */
 	if (high >= 0 && rc_fdtable_get(high)) {
 		close(opened);
@@ -167,20 +170,26 @@ static int open_now(posix_spawn_file_actions_t *actions, int fd, const struct rc
 	return bad ? bad : add(actions, opened, fd);
 }
 
+/* What went wrong is posix_spawn's to say, as libc finds it out in the child. */
+static int settle(const void *actions, int result)
+{
+	return result >= 0 || keep(actions, -1, FAILED, -result) ? 0 : -result;
+}
+
 RC_EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t *actions, int fd, const char *path, int flags,
 					       mode_t mode)
 {
 	struct rc_target t;
 	int side, saved = errno, result;
 
-	if (!rc_ready() || rc_config.supervised)
+	if (!rc_ready() || rc_config.supervised || fd < 0)
 		return rc_pass_posix_spawn_file_actions_addopen()(actions, fd, path, flags, mode);
 	side = rc_locate(rc_actions_directory(actions), path, 0, &t);
 	if (side == 0)
 		return rc_pass_posix_spawn_file_actions_addopen()(actions, fd, t.instead ? t.instead : path, flags, mode);
 	result = side < 0 ? side : open_now(actions, fd, &t, flags, mode);
 	errno = saved;
-	return -result;
+	return settle(actions, result);
 }
 
 /* In the child as where a process is after chdir(2): see cwd.h. */
@@ -226,7 +235,7 @@ RC_EXPORT int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t *a
 		result = (int)RC_SPAN("posix_spawn_file_actions_addchdir_np", t.given, -1, t.at.directory,
 				      start_in(actions, t.at, by));
 	errno = saved;
-	return -result;
+	return settle(actions, result);
 }
 
 RC_EXPORT int posix_spawn_file_actions_addfchdir_np(posix_spawn_file_actions_t *actions, int fd)
@@ -245,5 +254,5 @@ RC_EXPORT int posix_spawn_file_actions_addfchdir_np(posix_spawn_file_actions_t *
 	       : (int)RC_SPAN("posix_spawn_file_actions_addfchdir_np", by, fd, d->handle,
 			      start_in(actions, (struct rc_location){ d->handle, "." }, by));
 	errno = saved;
-	return -result;
+	return settle(actions, result);
 }

@@ -22,6 +22,28 @@
 
 /* ------------------------------------------------------------------------------------------------- sharing */
 
+/* It may be stopped, as its command is by Ctrl-Z, while others of the tree run on: -EAGAIN.  Who has waited once in vain doesn't
+ * for a while. */
+static ssize_t send_soon(int out, const struct msghdr *message)
+{
+	enum { WAIT_MS = 100, DEAF_MS = 1000 };
+	static _Atomic uint32_t deaf_until;
+	struct timeval wait = { .tv_usec = WAIT_MS * 1000 };
+	uint32_t now = (uint32_t)(rc_sys_monotonic_ns() / 1000000), deaf = atomic_load(&deaf_until);
+	ssize_t sent = rc_sys_sendmsg(out, message, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (sent != -EAGAIN || (deaf && (int32_t)(deaf - now) > 0))
+		return sent;
+	RC_SYS(SYS_setsockopt, out, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait, 0);
+	for (int i = 0; i < 10 && (!i || sent == -EINTR); i++)
+		sent = rc_sys_sendmsg(out, message, MSG_NOSIGNAL);
+	if (sent == -EINTR)
+		sent = -EAGAIN;
+	if (sent == -EAGAIN)
+		atomic_store(&deaf_until, (now + DEAF_MS) | 1);
+	return sent;
+}
+
 /* 0 or -errno: without a remotec-run there's nobody to tell. */
 static int tell(const struct rc_control *what, const int *descriptors, size_t count)
 {
@@ -43,18 +65,18 @@ static int tell(const struct rc_control *what, const int *descriptors, size_t co
 	out = (int)RC_SYS(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, 0, 0, 0);
 	if (out < 0)
 		return out;
-	do
-		sent = rc_sys_sendmsg(out, &message, MSG_NOSIGNAL);
-	while (sent == -EINTR);
+	sent = send_soon(out, &message);
 	rc_sys_close(out);
 	return sent < 0 ? (int)sent : 0;
 }
 
 /* remotec-run gets a copy of the descriptor and watches its inode: it closes the handle when the last one is gone.  False: it
- * couldn't be told. */
+ * couldn't be told.  Where it doesn't listen the handle is closed with the session. */
 static bool report(int fd, uint64_t handle)
 {
-	return !rc_config.control || tell(&(struct rc_control){ .what = RC_CONTROL_SHARE, .handle = handle }, &fd, 1) == 0;
+	int told = rc_config.control ? tell(&(struct rc_control){ .what = RC_CONTROL_SHARE, .handle = handle }, &fd, 1) : 0;
+
+	return !told || told == -EAGAIN;
 }
 
 /* Asks for something: the socket that the answer comes by, or -errno.  fd: sent with it; -1: none. */
@@ -124,14 +146,19 @@ static void descriptors_of(const struct msghdr *message, void (*each)(int fd))
 {
 	struct msghdr *m = (struct msghdr *)message;
 
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c))
-		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len >= CMSG_LEN(0))
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		size_t left = m->msg_controllen - (size_t)((char *)c - (char *)m->msg_control);
+
+		if (c->cmsg_len < CMSG_LEN(0) || c->cmsg_len > left)
+			return;		/* the kernel takes none of it */
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
 			for (size_t at = 0; at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
 				int fd;
 
 				memcpy(&fd, CMSG_DATA(c) + at, sizeof fd);
 				each(fd);
 			}
+	}
 }
 
 void rc_share(int fd)
@@ -782,6 +809,19 @@ RC_EXPORT pid_t _Fork(void)
 	return child;
 }
 
+struct beginning {
+	int (*start)(void *);
+	void *argument;
+};
+
+static int begin(void *of)
+{
+	const struct beginning *b = of;
+
+	rc_in_child();
+	return b->start(b->argument);
+}
+
 RC_EXPORT int clone(int (*start)(void *), void *stack, int flags, void *argument, ...)
 {
 	va_list arguments;
@@ -793,9 +833,10 @@ RC_EXPORT int clone(int (*start)(void *), void *stack, int flags, void *argument
 	va_end(arguments);
 	if (!rc_ready())
 		return rc_pass_clone()(start, stack, flags, argument, rest[0], rest[1], rest[2]);
-	if (!(flags & CLONE_VM))
-		rc_share_all(false);
-	return rc_next_clone(start, stack, flags, argument, rest[0], rest[1], rest[2]);
+	if (flags & CLONE_VM || !start || !stack)
+		return rc_next_clone(start, stack, flags, argument, rest[0], rest[1], rest[2]);
+	rc_share_all(false);		/* a process with a copy of our memory, `beginning` included */
+	return rc_next_clone(begin, stack, flags, &(struct beginning){ start, argument }, rest[0], rest[1], rest[2]);
 }
 
 /* ------------------------------------------------------------------------------------------------- libraries */

@@ -96,6 +96,7 @@ RC_EXPORT long syscall(long number, ...)
 	bool local;
 	int refused;
 	int64_t result;
+	uint64_t flags;
 	long a[6];
 
 	va_start(arguments, number);
@@ -236,6 +237,11 @@ RC_EXPORT long syscall(long number, ...)
 			break;
 		rc_share_all(false);
 		return after_fork(rc_next_syscall(number, a[0], a[1], a[2], a[3], a[4]));
+	case SYS_clone3:	/* the flags are first in its struct */
+		if (rc_copy_in(&flags, AT(0), sizeof flags) < 0 || flags & CLONE_VM)
+			break;
+		rc_share_all(false);
+		return after_fork(rc_next_syscall(number, a[0], a[1]));
 #if __SIZEOF_LONG__ == 8
 	case SYS_fstat: return fstat(INT(0), AT(1));
 #ifdef SYS_stat

@@ -190,7 +190,8 @@ static int next_reply(struct rc_stream *s)
 	struct rc_header header;
 	uint64_t took_ms;
 
-	if (stale(s, q->asked_ms))
+	/* What follows a short reply was asked for where that didn't reach, and the file may have grown meanwhile. */
+	if (stale(s, q->asked_ms) || q->offset != s->position)
 		return -EAGAIN;
 	/* Replies that overtook one another, an error: asked for plainly, it will be what it is. */
 	if (rc_line_header(s->line, &header) < 0 || header.operation != RC_OP_PREAD || header.request_id != q->id ||

@@ -182,19 +182,44 @@ static void tune(int fd)
 			break;
 }
 
+/* After an EINTR, at which the kernel begins its time-out anew: whether there is time left, counted from the first. */
+static bool has_time(uint64_t *first_ns, int timeout_ms)
+{
+	uint64_t now_ns = rc_sys_monotonic_ns();
+
+	if (!*first_ns)
+		*first_ns = now_ns;
+	return !timeout_ms || now_ns - *first_ns < (uint64_t)timeout_ms * 1000000;
+}
+
 static int finish_connecting(int fd, int timeout_ms)
 {
 	struct pollfd wait = { .fd = fd, .events = POLLOUT };
 	int error = 0, ready;
 	socklen_t size = sizeof error;
+	uint64_t first_ns = 0;
 
 	do
 		ready = rc_sys_poll(&wait, 1, timeout_ms ? timeout_ms : -1);
-	while (ready == -EINTR);
+	while (ready == -EINTR && has_time(&first_ns, timeout_ms));
 	if (ready <= 0)
-		return ready ? ready : -ETIMEDOUT;
+		return ready && ready != -EINTR ? ready : -ETIMEDOUT;
 	RC_SYS(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, &error, &size, 0);
 	return -error;
+}
+
+static int new_socket(void)
+{
+	int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+	int fd = (int)RC_SYS(SYS_socket, server.at.ss_family, type, 0, 0, 0, 0);
+	struct rc_sys_limit limit;
+
+	if (fd != -EMFILE)
+		return fd;
+	rc_sys_raise_limit(&limit);	/* the program has all the numbers that it may have: ours don't count */
+	fd = (int)RC_SYS(SYS_socket, server.at.ss_family, type, 0, 0, 0, 0);
+	rc_sys_restore_limit(0, &limit);
+	return fd;
 }
 
 int rc_transport_dial(int timeout_ms)
@@ -203,7 +228,7 @@ int rc_transport_dial(int timeout_ms)
 
 	if (server.error)
 		return server.error;
-	fd = (int)RC_SYS(SYS_socket, server.at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, 0, 0, 0);
+	fd = new_socket();
 	if (fd < 0)
 		return fd;
 	tune(fd);
@@ -399,15 +424,18 @@ static bool has_ended(int error)
 
 static int send_parts(int fd, struct iovec *parts, int count)
 {
+	uint64_t first_ns = 0;
+
 	while (count) {
 		struct msghdr message = { .msg_iov = parts, .msg_iovlen = (size_t)count };
 		ssize_t sent = rc_sys_sendmsg(fd, &message, MSG_NOSIGNAL);
 
-		if (sent == -EINTR)
+		if (sent == -EINTR && has_time(&first_ns, whole_timeout_ms()))
 			continue;
 		if (sent < 0)
-			return sent == -EAGAIN ? -ETIMEDOUT : has_ended((int)sent) ? -ECONNRESET : (int)sent;
+			return sent == -EAGAIN || sent == -EINTR ? -ETIMEDOUT : has_ended((int)sent) ? -ECONNRESET : (int)sent;
 		rc_count(RC_COUNT_SENT, (uint64_t)sent);
+		first_ns = 0;
 		while (count && (size_t)sent >= parts->iov_len) {
 			sent -= (ssize_t)parts->iov_len;
 			parts++;
@@ -433,6 +461,7 @@ static void before_receiving(int fd, size_t count)
 /* Exactly count bytes (NULL: thrown away), or -errno. */
 static int receive(int fd, void *into, size_t count)
 {
+	uint64_t first_ns = 0;
 	size_t got = 0;
 	char sink[512];
 
@@ -442,12 +471,12 @@ static int receive(int fd, void *into, size_t count)
 
 		before_receiving(fd, want);
 		n = RC_SYS(SYS_recvfrom, fd, into ? (char *)into + got : sink, want, MSG_WAITALL, NULL, NULL);
-
-		if (n == -EINTR)
+		if (n == -EINTR && has_time(&first_ns, whole_timeout_ms()))
 			continue;
 		if (n <= 0)
-			return n == 0 ? -ECONNRESET : n == -EAGAIN ? -ETIMEDOUT : (int)n;
+			return n == 0 ? -ECONNRESET : n == -EAGAIN || n == -EINTR ? -ETIMEDOUT : (int)n;
 		got += (size_t)n;
+		first_ns = 0;
 		rc_count(RC_COUNT_RECEIVED, (uint64_t)n);
 	}
 	return 0;
@@ -688,6 +717,7 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 	size_t room = 0;
 	uint64_t patience_ns = (uint64_t)rc_config.timeout_s * 1000000000, heard_ns = rc_sys_monotonic_ns();
 	bool cancelled = false;
+	uint64_t first_ns = 0;
 	ssize_t got;
 	int bad;
 
@@ -709,6 +739,9 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 			if (cancelled || !rc_wait_over())
 				continue;
 		} else if (got != -EINTR) {
+			break;
+		} else if ((!x->interruptible || cancelled) && !has_time(&first_ns, whole_timeout_ms())) {
+			got = -EAGAIN;
 			break;
 		}
 		/* The reply comes all the same, and may be what was asked for: an open file, data. */
@@ -936,7 +969,7 @@ int rc_line_receive_all(struct connection *line, void *to, size_t count)
 ssize_t rc_line_receive(struct connection *line, const struct iovec *into, int parts, bool all)
 {
 	struct msghdr message = { .msg_iov = (struct iovec *)into, .msg_iovlen = (size_t)parts };
-	uint64_t began_ns = rc_stats_clock();
+	uint64_t began_ns = rc_stats_clock(), first_ns = 0;
 	size_t size = 0;
 	ssize_t got;
 
@@ -945,16 +978,22 @@ ssize_t rc_line_receive(struct connection *line, const struct iovec *into, int p
 	before_receiving(line->fd, all ? size : 1);
 	do
 		got = rc_sys_recvmsg(line->fd, &message, all ? MSG_WAITALL : 0);
-	while (got == -EINTR);
+	while (got == -EINTR && has_time(&first_ns, whole_timeout_ms()));
 	rc_stats_waited(began_ns);
 	if (got > 0)
 		rc_count(RC_COUNT_RECEIVED, (uint64_t)got);
-	return got > 0 ? got : got == 0 ? -ECONNRESET : heard(got == -EAGAIN ? -ETIMEDOUT : (int)got);
+	return got > 0 ? got : got == 0 ? -ECONNRESET : heard(got == -EAGAIN || got == -EINTR ? -ETIMEDOUT : (int)got);
 }
 
 int rc_line_socket(const struct connection *line)
 {
 	return line->fd;
+}
+
+void rc_line_hang_up(struct connection *line)
+{
+	if (intact(line))
+		RC_SYS(SYS_shutdown, line->fd, SHUT_RDWR, 0, 0, 0, 0);
 }
 
 void rc_line_give_back(struct connection *line, bool usable)

@@ -64,6 +64,8 @@ int rc_line_receive_all(struct connection *line, void *to, size_t count);
 /* Fills buffers that may be the program's, unless a signal comes; or, not `all`, takes what there is: how many bytes (> 0), or
  * -errno; EFAULT takes nothing away. */
 ssize_t rc_line_receive(struct connection *line, const struct iovec *into, int parts, bool all);
+/* Ends what is received on it; it's still to be given back. */
+void rc_line_hang_up(struct connection *line);
 /* Its socket, to be polled: readable without a request of ours, it is the server that is gone. */
 int rc_line_socket(const struct connection *line);
 /* usable: every reply has been taken. */

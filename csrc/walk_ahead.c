@@ -92,7 +92,8 @@ static struct {
 	_Atomic int lock;		/* thread id; held for moments only, never while waiting for the server */
 	_Atomic int receiver;		/* thread id: whoever takes replies from the line */
 	_Atomic int pid;
-	struct connection *line;
+	struct connection *line, *receiving;	/* receiving: the one that a reply is being taken from; NULL: none is */
+	struct slot *into;			/* whose reply that is, as far as that is known */
 	_Atomic int slots;		/* how many of walk's have been of use: what lies beyond costs no page of memory, and no fork a copy */
 	int listings;
 	uint32_t ages, serials, next_opened;
@@ -225,13 +226,16 @@ static void tidy(bool all)
 			give_up(&walk->slots[i]);
 }
 
+/* Whoever receives from it gives it back, and what he receives. */
 static void lose_line(void)
 {
-	if (now.line)
+	if (now.line && now.line == now.receiving)
+		rc_line_hang_up(now.line);
+	else if (now.line)
 		rc_line_give_back(now.line, false);
 	now.line = NULL;
 	for (int i = 0; i < now.slots; i++)
-		if (walk->slots[i].state == ASKED)
+		if (walk->slots[i].state == ASKED && &walk->slots[i] != now.into)
 			set_state(&walk->slots[i], FREE);
 }
 
@@ -628,32 +632,44 @@ static void take_line(void)
 	unlock();
 }
 
-/* Whoever has `receiver`, without the lock: the next reply into its slot.  False: the line is of no more use. */
-static bool take_reply(void)
+/* What was asked for on this line and waits for this reply; NULL: nothing any more. */
+static struct slot *asked_on(const struct connection *line, uint32_t id)
+{
+	for (int i = 0; now.line == line && i < now.slots; i++)
+		if (walk->slots[i].state == ASKED && walk->slots[i].id == id)
+			return &walk->slots[i];
+	return NULL;
+}
+
+/* The next reply into its slot.  False: the line is of no more use. */
+static bool receive_reply(struct connection *line)
 {
 	struct rc_header header;
-	struct slot *slot = NULL;
 	struct rc_entries entries;
 	struct rc_reader r;
 	struct rc_blob data;
 	uint8_t *room, name[64];
+	struct slot *slot;
 
-	if (rc_line_header(now.line, &header) < 0 || header.operation != RC_OP_OPEN)
+	if (rc_line_header(line, &header) < 0 || header.operation != RC_OP_OPEN)
 		return false;
 	lock_surely();
-	for (int i = 0; i < now.slots && !slot; i++)
-		if (walk->slots[i].state == ASKED && walk->slots[i].id == header.request_id)
-			slot = &walk->slots[i];
+	now.into = slot = asked_on(line, header.request_id);
 	unlock();
 	room = slot ? walk->rooms[slot - walk->slots] : NULL;
 	if (!slot || header.length > (header.error ? sizeof name : (size_t)ROOM))
 		return false;
 	if (header.error)
 		room = name;
-	if (rc_line_receive_all(now.line, room, header.length) < 0)
+	if (rc_line_receive_all(line, room, header.length) < 0)
 		return false;
 	lock_surely();
+	if (now.line != line) {
+		unlock();
+		return false;
+	}
 	if (header.error) {
+		now.into = NULL;
 		set_state(slot, FREE);
 		unlock();
 		return true;
@@ -672,9 +688,36 @@ static bool take_reply(void)
 		return false;
 	}
 	rc_count(RC_COUNT_READ_AHEAD, data.length);
+	now.into = NULL;
 	set_state(slot, THERE);
 	if (slot->type == DIRECTORIES && entries_of(&slot->opened, &entries))
 		keep_listing(slot->opened.handle, &slot->way, entries);
+	unlock();
+	return true;
+}
+
+/* Whoever has `receiver`, without the lock.  False: there is nothing to take a reply from. */
+static bool take_reply(void)
+{
+	struct connection *line;
+	bool good;
+
+	lock_surely();
+	line = now.receiving = now.line;
+	unlock();
+	if (!line)
+		return false;
+	good = receive_reply(line);
+	lock_surely();
+	now.receiving = NULL;
+	if (now.line != line) {		/* lost meanwhile, by who couldn't send */
+		rc_line_give_back(line, false);
+		if (now.into)
+			set_state(now.into, FREE);
+	}
+	now.into = NULL;
+	if (now.line == line && !good)
+		lose_line();
 	unlock();
 	return true;
 }
@@ -687,15 +730,8 @@ static bool waits(const struct slot *slot)
 /* Whoever has `receiver`, which it gives up: takes replies until the slot has its own. */
 static void take_replies(const struct slot *slot)
 {
-	bool good = true;
-
-	while (good && waits(slot) && now.line)
-		good = take_reply();
-	if (!good) {
-		lock_surely();
-		lose_line();
-		unlock();
-	}
+	while (waits(slot) && take_reply())
+		;
 	atomic_store(&now.receiver, 0);
 	for (int i = 0; i < now.slots; i++)		/* another waits for his, and is to take it himself */
 		if (walk->slots[i].state == ASKED)
@@ -998,12 +1034,19 @@ static bool is_ascii(const char *name, size_t length)
 	return true;
 }
 
+/* Not those behind which another machine or a program is (".snapshot", short names): they don't say which files are immutable.
+ * ZFS does, and hides one name. */
+static bool lists_all(const struct rc_stat *directory, const char *name)
+{
+	return directory->attributes_mask & STATX_ATTR_IMMUTABLE && strcmp(name, ".zfs") != 0;
+}
+
 static int find_in(const struct slot *slot, const char *name, bool follow, unsigned mask, struct rc_stat *stat)
 {
 	size_t length = strlen(name);
 	struct rc_entries entries;
 	struct rc_entry entry;
-	bool searchable = false, exact = is_ascii(name, length) && rc_cache_keeps(&slot->opened.stat);
+	bool searchable = false, exact = is_ascii(name, length) && lists_all(&slot->opened.stat, name);
 
 	if (!entries_of(&slot->opened, &entries))
 		return -EAGAIN;
