@@ -12,6 +12,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "config.h"
 #include "notify.h"
 #include "protocol.h"
 #include "stats.h"
@@ -70,15 +71,26 @@ static int readable(struct rc_description *d, int fd)
 
 #define WAITED_FOR 0x80000000u		/* which no thread id has */
 
-/* One reader of an offset at a time.  False: this very thread holds it, that is, we are in a signal handler that interrupted
- * its read: go on without it. */
+/* Whether a lock has been waited for as long as a read may take: who jumps out of one (siglongjmp) never unlocks. */
+static bool is_over(uint64_t *began_ns)
+{
+	uint64_t now_ns = rc_sys_monotonic_ns();
+
+	if (!*began_ns)
+		*began_ns = now_ns;
+	return rc_config.timeout_s && now_ns - *began_ns > (uint64_t)rc_config.timeout_s * 1000000000;
+}
+
+/* One reader of an offset at a time.  False: go on without it.  This very thread holds it, that is, we are in a signal handler that
+ * interrupted its read; or nobody gives it back. */
 static bool lock(struct rc_description *d)
 {
 	uint32_t self = (uint32_t)rc_sys_gettid(), taken = self, seen = 0;
 	_Atomic uint32_t *word = (_Atomic uint32_t *)&d->lock;
+	uint64_t began_ns = 0;
 
 	while (!atomic_compare_exchange_weak(word, &seen, taken)) {
-		if ((seen & ~WAITED_FOR) == self)
+		if ((seen & ~WAITED_FOR) == self || (seen && is_over(&began_ns)))
 			return false;
 		if (seen) {
 			taken = self | WAITED_FOR;	/* others may wait too */
@@ -101,13 +113,23 @@ static void unlock(struct rc_description *d)
  * copy that a fork takes meanwhile holds nothing.  -errno: go on without it. */
 static int lock_offset(int fd)
 {
+	enum { YIELDS = 100 };
 	int own = rc_sys_reopen(fd, O_RDONLY | O_CLOEXEC), locked;
+	uint64_t began_ns = 0;
 
-	if (own < 0)
-		return own;
-	do
-		locked = rc_sys_flock(own, LOCK_EX);
-	while (locked == -EINTR);
+	for (int i = 0; own >= 0; i++) {
+		locked = rc_sys_flock(own, LOCK_EX | LOCK_NB);
+		if (locked != -EWOULDBLOCK && locked != -EINTR)
+			break;
+		if (is_over(&began_ns)) {
+			rc_sys_close(own);
+			return -ETIMEDOUT;
+		}
+		if (i < YIELDS)
+			RC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+		else
+			rc_sys_poll(NULL, 0, 1);
+	}
 	return own;
 }
 

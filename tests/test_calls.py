@@ -83,6 +83,26 @@ def test_pointers_that_lead_nowhere_of_static_programs(same: Same, build: Build,
 
 
 @pytest.fixture
+def digits(tree: Path) -> Iterator[None]:
+    (tree / "digits").mkdir()
+    for i in range(3):
+        (tree / "digits" / f"f{i}").write_text(str(i) * 2**20)
+    with open(tree / "digits" / "huge", "wb") as huge:
+        for i in range(32):
+            huge.seek(i * 65536)
+            huge.write((i + 1).to_bytes(8, sys.byteorder))
+        huge.truncate(3 * 2**30)
+    yield
+    shutil.rmtree(tree / "digits")
+
+
+@pytest.mark.usefixtures("digits")
+@pytest.mark.parametrize("tier", TIERS)
+def test_careless_programs(same: Same, build: Build, tier: str) -> None:
+    same(f"{build('careless', 'gcc')} {{box}}/digits", tier)
+
+
+@pytest.fixture
 def wide(tree: Path) -> Iterator[None]:
     """More entries than a page of READDIR's."""
     (tree / "wide").mkdir()
