@@ -9,7 +9,7 @@ import stat
 import struct
 import threading
 from pathlib import Path
-from typing import Dict, Optional, Tuple
+from typing import Collection, Dict, Optional, Tuple
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _IN = struct.Struct("=IIQQIIII")  # fuse_in_header: len, opcode, unique, nodeid, uid, gid, pid, padding
@@ -25,12 +25,13 @@ MNT_FORCE, MNT_DETACH = 1, 2
 class Stuck:
     """Mounted at `where`, holding `files`. While `flowing` is cleared it answers nothing, as a dead server wouldn't.
 
-    OSError: there can be no such mount here."""
+    `unlisted` are there for who asks, only. OSError: there can be no such mount here."""
 
-    def __init__(self, where: Path, files: Dict[str, bytes], valid_s: int = 0) -> None:
+    def __init__(self, where: Path, files: Dict[str, bytes], valid_s: int = 0, unlisted: Collection[str] = ()) -> None:
         self.where = where
         self.valid_s = valid_s  # how long the kernel may take names and attributes from its own memory
         self.files = list(files.items())
+        self.unlisted = unlisted
         self.flowing = threading.Event()
         self.flowing.set()
         self.device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
@@ -85,6 +86,8 @@ class Stuck:
             _, offset, _ = struct.unpack_from("=QQI", body)
             entries = b""
             for i, (name, _) in enumerate(self.files[offset:], offset):
+                if name in self.unlisted:
+                    continue
                 raw = os.fsencode(name)
                 entry = struct.pack("=QQII", i + 2, i + 1, len(raw), stat.S_IFREG >> 12) + raw
                 entries += entry + bytes(-len(entry) % 8)
@@ -102,4 +105,4 @@ class Stuck:
         size = 0 if directory else len(self.files[node - 2][1])
         mode = stat.S_IFDIR | 0o755 if directory else stat.S_IFREG | 0o644
         owner = (os.getuid(), os.getgid())
-        return _ATTR.pack(node, size, 0, 0, 0, 0, 0, 0, 0, mode, 1, *owner, 0, 4096, 0)
+        return _ATTR.pack(node, size, 8, 0, 0, 0, 0, 0, 0, mode, 1, *owner, 0, 4096, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -18,9 +19,10 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 import pytest
 
 from oracle import TIERS, Server, command
-from relay import Relay
+from relay import Relay, frames
 from remotec import protocol
 from remotec.client import Client
+from remotec.protocol import HEADER
 from remotec.session import Connection
 from remotec.session import Server as SessionServer
 
@@ -477,9 +479,9 @@ def test_a_shortage_of_descriptors_is_an_error_and_never_the_local_files_answer(
     tree: Path, servers: Dict[str, Server], tier: str, most: int, enough: bool
 ) -> None:
     """Forty callers at once, where neither they nor what serves them may have more than `most`."""
-    (tree / "lines").write_bytes(b"x" * 5000 + b"last")
+    (tree / "crowd").write_bytes(b"x" * 5000 + b"last")
     done = subprocess.run(
-        [*command(servers["fast"].address, tree, tier), "python3", "-S", "-c", CROWD, "/box/lines", "5004"],
+        [*command(servers["fast"].address, tree, tier), "python3", "-S", "-c", CROWD, "/box/crowd", "5004"],
         capture_output=True,
         timeout=60,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most)),
@@ -488,3 +490,108 @@ def test_a_shortage_of_descriptors_is_an_error_and_never_the_local_files_answer(
     words = done.stdout.split()
     found = dict(zip(words[::2], map(int, words[1::2])))
     assert found.keys() <= ({b"True"} if enough else {b"True", b"EMFILE"}) and sum(found.values()) == 1200
+
+
+class ShortRelay(Relay):
+    """One reply in the middle of a file brings half of what was asked for, as if the file had ended there just then."""
+
+    def answer(self, source: socket.socket, target: socket.socket) -> None:
+        pending, count = bytearray(), 0
+        with suppress(OSError):
+            while data := source.recv(65536):
+                pending += data
+                for header, payload in frames(pending):
+                    if header.operation == protocol.PREAD.code and len(payload) > 4096:
+                        count += 1
+                        if count == 5:
+                            half = (len(payload) - 4) // 2
+                            payload = half.to_bytes(4, "big") + payload[4 : 4 + half]
+                    target.sendall(HEADER.build(len(payload), *header[1:]) + payload)
+            target.shutdown(socket.SHUT_WR)
+
+
+def test_what_comes_after_a_short_reply_is_not_what_follows_it(
+    servers: Dict[str, Server], tmp_path: Path, tier: str
+) -> None:
+    content = b"".join(i.to_bytes(8, "big") for i in range(1 << 20))
+    (tmp_path / "file").write_bytes(content)
+    relay = ShortRelay(servers["fast"].address)
+    done = run(relay.address, tmp_path, tier, "dd", "if=/box/file", "bs=64K", "status=none")
+    assert (done.returncode, done.stdout == content) == (0, True), done.stderr
+
+
+TIMED = """
+import ctypes, errno, os, signal, sys
+fd = os.open('/box/large', os.O_RDONLY)
+signal.signal(signal.SIGALRM, lambda *_: None)
+print('ready', flush=True)
+sys.stdin.readline()
+signal.setitimer(signal.ITIMER_REAL, .3, .3)
+buffer = ctypes.create_string_buffer(1 << 17)
+libc = ctypes.CDLL(None, use_errno=True)
+got = libc.pread(fd, buffer, len(buffer), ctypes.c_long(1 << 20))
+print(got, errno.errorcode[ctypes.get_errno()])
+"""
+
+
+def test_a_program_with_a_timer_waits_no_longer_for_a_silent_server(
+    servers: Dict[str, Server], tmp_path: Path, serve: Serve, tier: str
+) -> None:
+    """Each signal begins the kernel's time-out anew."""
+    (tmp_path / "large").write_bytes(bytes(4 << 20))
+    silent, over = threading.Event(), threading.Event()
+    host, port = servers["fast"].address.split(":")
+
+    def proxy(client: socket.socket) -> None:
+        behind = socket.create_connection((host, int(port)))
+
+        def carry(source: socket.socket, target: socket.socket) -> None:
+            with suppress(OSError):
+                while (data := source.recv(65536)) and not silent.is_set():
+                    target.sendall(data)
+            over.wait(60)
+            source.close()
+
+        threading.Thread(target=carry, args=(client, behind), daemon=True).start()
+        carry(behind, client)
+
+    program = start(serve(proxy), tmp_path, tier, ("--timeout", "2"), "python3", "-S", "-c", TIMED)
+    assert program.stdin and program.stdout
+    assert program.stdout.readline() == b"ready\n"
+    silent.set()
+    try:
+        said, _ = program.communicate(b"go\n", timeout=30)
+    finally:
+        over.set()
+        program.kill()
+    assert said == b"-1 ETIMEDOUT\n"
+
+
+FORKING = """
+import os, sys
+print('ready', flush=True)
+sys.stdin.readline()
+for _ in range(40):
+    fd = os.open('/box/text', os.O_RDONLY)
+    pid = os.fork()
+    if not pid:
+        os._exit(os.read(fd, 1) == b'')
+    assert os.waitpid(pid, 0)[1] == 0
+    os.close(fd)
+print('done', flush=True)
+"""
+
+
+def test_whoever_runs_on_while_remotec_run_is_stopped_can_fork(servers: Dict[str, Server], tree: Path) -> None:
+    """As it stops itself together with its command (Ctrl-Z): nobody reads what the others tell it."""
+    program = start(servers["fast"].address, tree, "preload", (), "python3", "-S", "-c", FORKING)
+    assert program.stdin and program.stdout
+    assert program.stdout.readline() == b"ready\n"
+    program.send_signal(signal.SIGSTOP)
+    try:
+        program.stdin.write(b"go\n")
+        program.stdin.flush()
+        readable, _, _ = select.select([program.stdout], [], [], 50)
+    finally:
+        program.send_signal(signal.SIGCONT)
+    assert readable and program.communicate(timeout=30) == (b"done\n", b"")

@@ -15,7 +15,8 @@ from typing import Dict, NamedTuple
 
 import pytest
 
-from oracle import Server, command, shell
+from oracle import Server, command, difference, shell
+from stuck import Stuck
 
 DIRECTORIES, EACH = 20, 10
 PATIENT = ("--max-stale", "60000")  # what was fetched ahead is used however slow this machine is just now
@@ -404,6 +405,22 @@ print('probed', flush=True)
 input()
 print(probe('missing3'), probe('new'), os.path.exists('/box/d/newer'))
 """
+
+
+def test_names_that_a_directory_has_and_does_not_list(servers: Dict[str, Server], tmp_path: Path, tier: str) -> None:
+    """As those of snapshots on other machines, and short names."""
+    line = "cd {box}; stat -c %n,%s missing more missing2 .snapshot; stat -c %n,%s other LONGNA~1; ls; cat .snapshot"
+    files = {".snapshot": b"old", "file": b"new", "LONGNA~1": b"x"}
+    try:
+        mount = Stuck(tmp_path, files, unlisted={".snapshot", "LONGNA~1"})
+    except OSError as error:
+        pytest.skip(f"no FUSE mount here: {error}")
+    try:
+        plain = shell(line, tmp_path)
+        remote = shell(line, tmp_path, command(servers["fast"].address, tmp_path, tier, *PATIENT))
+    finally:
+        mount.close()
+    assert b".snapshot,3\n" in plain.stdout and remote == plain, difference(plain, remote)
 
 
 def test_what_appears_after_a_listing_is_found_when_that_is_too_old(
