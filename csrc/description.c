@@ -71,14 +71,10 @@ static int readable(struct rc_description *d, int fd)
 
 #define WAITED_FOR 0x80000000u		/* which no thread id has */
 
-/* Whether a lock has been waited for as long as a read may take: who jumps out of one (siglongjmp) never unlocks. */
-static bool is_over(uint64_t *began_ns)
+/* While a lock is waited for, as long as a read may take: who jumps out of one (siglongjmp) never unlocks. */
+static bool has_time(uint64_t *first_ns)
 {
-	uint64_t now_ns = rc_sys_monotonic_ns();
-
-	if (!*began_ns)
-		*began_ns = now_ns;
-	return rc_config.timeout_s && now_ns - *began_ns > (uint64_t)rc_config.timeout_s * 1000000000;
+	return rc_sys_has_time(first_ns, rc_config.timeout_s * 1000);
 }
 
 /* One reader of an offset at a time.  False: go on without it.  This very thread holds it, that is, we are in a signal handler that
@@ -87,10 +83,10 @@ static bool lock(struct rc_description *d)
 {
 	uint32_t self = (uint32_t)rc_sys_gettid(), taken = self, seen = 0;
 	_Atomic uint32_t *word = (_Atomic uint32_t *)&d->lock;
-	uint64_t began_ns = 0;
+	uint64_t first_ns = 0;
 
 	while (!atomic_compare_exchange_weak(word, &seen, taken)) {
-		if ((seen & ~WAITED_FOR) == self || (seen && is_over(&began_ns)))
+		if ((seen & ~WAITED_FOR) == self || (seen && !has_time(&first_ns)))
 			return false;
 		if (seen) {
 			taken = self | WAITED_FOR;	/* others may wait too */
@@ -115,13 +111,13 @@ static int lock_offset(int fd)
 {
 	enum { YIELDS = 100 };
 	int own = rc_sys_reopen(fd, O_RDONLY | O_CLOEXEC), locked;
-	uint64_t began_ns = 0;
+	uint64_t first_ns = 0;
 
 	for (int i = 0; own >= 0; i++) {
 		locked = rc_sys_flock(own, LOCK_EX | LOCK_NB);
 		if (locked != -EWOULDBLOCK && locked != -EINTR)
 			break;
-		if (is_over(&began_ns)) {
+		if (!has_time(&first_ns)) {
 			rc_sys_close(own);
 			return -ETIMEDOUT;
 		}

@@ -140,6 +140,22 @@ static bool drop(struct rc_description *d, bool seen)
 	return !shared && seen;
 }
 
+/* The number's reference is `d`'s, which the caller has taken; what was there before has one less. */
+static void point(_Atomic uintptr_t *entry, struct rc_description *d)
+{
+	struct rc_description *before;
+	uintptr_t value;
+
+	if (!entry || !d)
+		return;
+	value = atomic_exchange(entry, (uintptr_t)d);
+	if (value <= RC_FD_LOCAL)
+		return;
+	before = (struct rc_description *)value;
+	before->lost |= before != d;	/* else another thread has looked at the same time */
+	drop(before, before == d);
+}
+
 struct rc_description *rc_fdtable_resolve(int fd)
 {
 	_Atomic uintptr_t *entry = entry_of(fd, true);
@@ -163,10 +179,12 @@ struct rc_description *rc_fdtable_resolve(int fd)
 		return NULL;
 	case 1:
 		d = find(&found);
+		if (d && !ours())
+			return d;
 		if (!d || !hold(d))
 			d = make(&found, true);
-		if (entry && d)
-			atomic_store(entry, (uintptr_t)d);
+		if (ours())
+			point(entry, d);
 		return d;
 	default:
 		return NULL;
@@ -193,7 +211,7 @@ struct rc_description *rc_fdtable_resolve_pinned(int fd)
 
 		if (!hold(d))
 			continue;
-		if (!entry || atomic_load(entry) == (uintptr_t)d)
+		if (!entry || !ours() || atomic_load(entry) == (uintptr_t)d)
 			return d;
 		rc_fdtable_unpin(d);		/* its number was closed meanwhile, or is another's */
 	}
@@ -241,13 +259,11 @@ void rc_fdtable_forget_range(unsigned first, unsigned last)
 
 int rc_fdtable_insert(int fd, const struct rc_placeholder *placeholder)
 {
-	_Atomic uintptr_t *entry = entry_of(fd, true);
 	struct rc_description *d;
 
 	rc_fdtable_forget(fd);
 	d = make(placeholder, false);
-	if (entry && d)
-		atomic_store(entry, (uintptr_t)d);
+	point(entry_of(fd, true), d);
 	return d ? 0 : -ENFILE;
 }
 

@@ -607,6 +607,15 @@ uint64_t rc_sys_monotonic_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+bool rc_sys_has_time(uint64_t *first_ns, int timeout_ms)
+{
+	uint64_t now_ns = rc_sys_monotonic_ns();
+
+	if (!*first_ns)
+		*first_ns = now_ns;
+	return !timeout_ms || now_ns - *first_ns < (uint64_t)timeout_ms * 1000000;
+}
+
 uint64_t rc_sys_boot_ns(void)
 {
 	struct timespec now;

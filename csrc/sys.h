@@ -134,6 +134,9 @@ int rc_sys_futex_wait(uint32_t *word, uint32_t value, int timeout_ms);
 int rc_sys_futex_wake(uint32_t *word, int count);
 int rc_sys_random(void *bytes, size_t count);
 uint64_t rc_sys_monotonic_ns(void);
+/* Before a wait begins anew, which starts the kernel's own time-out from zero: whether there is time left, counted from when this
+ * was asked first (*first_ns: 0 until then).  timeout_ms 0: always. */
+bool rc_sys_has_time(uint64_t *first_ns, int timeout_ms);
 uint64_t rc_sys_boot_ns(void);			/* … that goes on while the machine sleeps */
 
 /* valgrind runs the program: it would report what the cheapest question about a pointer asks the kernel. */

@@ -182,16 +182,6 @@ static void tune(int fd)
 			break;
 }
 
-/* After an EINTR, at which the kernel begins its time-out anew: whether there is time left, counted from the first. */
-static bool has_time(uint64_t *first_ns, int timeout_ms)
-{
-	uint64_t now_ns = rc_sys_monotonic_ns();
-
-	if (!*first_ns)
-		*first_ns = now_ns;
-	return !timeout_ms || now_ns - *first_ns < (uint64_t)timeout_ms * 1000000;
-}
-
 static int finish_connecting(int fd, int timeout_ms)
 {
 	struct pollfd wait = { .fd = fd, .events = POLLOUT };
@@ -201,7 +191,7 @@ static int finish_connecting(int fd, int timeout_ms)
 
 	do
 		ready = rc_sys_poll(&wait, 1, timeout_ms ? timeout_ms : -1);
-	while (ready == -EINTR && has_time(&first_ns, timeout_ms));
+	while (ready == -EINTR && rc_sys_has_time(&first_ns, timeout_ms));
 	if (ready <= 0)
 		return ready && ready != -EINTR ? ready : -ETIMEDOUT;
 	RC_SYS(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, &error, &size, 0);
@@ -430,7 +420,7 @@ static int send_parts(int fd, struct iovec *parts, int count)
 		struct msghdr message = { .msg_iov = parts, .msg_iovlen = (size_t)count };
 		ssize_t sent = rc_sys_sendmsg(fd, &message, MSG_NOSIGNAL);
 
-		if (sent == -EINTR && has_time(&first_ns, whole_timeout_ms()))
+		if (sent == -EINTR && rc_sys_has_time(&first_ns, whole_timeout_ms()))
 			continue;
 		if (sent < 0)
 			return sent == -EAGAIN || sent == -EINTR ? -ETIMEDOUT : has_ended((int)sent) ? -ECONNRESET : (int)sent;
@@ -471,7 +461,7 @@ static int receive(int fd, void *into, size_t count)
 
 		before_receiving(fd, want);
 		n = RC_SYS(SYS_recvfrom, fd, into ? (char *)into + got : sink, want, MSG_WAITALL, NULL, NULL);
-		if (n == -EINTR && has_time(&first_ns, whole_timeout_ms()))
+		if (n == -EINTR && rc_sys_has_time(&first_ns, whole_timeout_ms()))
 			continue;
 		if (n <= 0)
 			return n == 0 ? -ECONNRESET : n == -EAGAIN || n == -EINTR ? -ETIMEDOUT : (int)n;
@@ -740,7 +730,7 @@ static int read_reply(struct connection *c, struct rc_exchange *x, uint32_t requ
 				continue;
 		} else if (got != -EINTR) {
 			break;
-		} else if ((!x->interruptible || cancelled) && !has_time(&first_ns, whole_timeout_ms())) {
+		} else if ((!x->interruptible || cancelled) && !rc_sys_has_time(&first_ns, whole_timeout_ms())) {
 			got = -EAGAIN;
 			break;
 		}
@@ -978,7 +968,7 @@ ssize_t rc_line_receive(struct connection *line, const struct iovec *into, int p
 	before_receiving(line->fd, all ? size : 1);
 	do
 		got = rc_sys_recvmsg(line->fd, &message, all ? MSG_WAITALL : 0);
-	while (got == -EINTR && has_time(&first_ns, whole_timeout_ms()));
+	while (got == -EINTR && rc_sys_has_time(&first_ns, whole_timeout_ms()));
 	rc_stats_waited(began_ns);
 	if (got > 0)
 		rc_count(RC_COUNT_RECEIVED, (uint64_t)got);
