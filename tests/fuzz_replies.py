@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, List, Optional
 
 from oracle import TIERS, Server, command, make_tree
-from relay import Relay, frames
+from relay import Relay, end, frames
 from remotec import protocol
 from remotec.protocol import HEADER
 
@@ -112,10 +112,7 @@ class LyingRelay(Relay):
                 target.sendall(data)
         except OSError:
             pass
-        try:
-            target.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
+        end(target)
 
     def answer(self, source: socket.socket, target: socket.socket) -> None:
         pending = bytearray()
@@ -129,12 +126,7 @@ class LyingRelay(Relay):
                     target.sendall(b"".join(said))
         except OSError:
             pass
-        for each in (source, target):
-            try:
-                each.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            each.close()
+        end(source, target)
 
 
 LINES = [

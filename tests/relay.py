@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import Any, Callable, Iterator, Optional, Tuple
 
 from remotec import protocol
@@ -53,8 +54,12 @@ class Relay:
         far = socket.create_connection(self.server)
         for stream in (near, far):
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=self.ask, args=(near, far), daemon=True).start()
-        threading.Thread(target=self.answer, args=(far, near), daemon=True).start()
+        asking = threading.Thread(target=self.ask, args=(near, far), daemon=True)
+        asking.start()
+        self.answer(far, near)
+        asking.join()
+        near.close()  # not before both are through with them: the numbers will be other connections'
+        far.close()
 
     def ask(self, source: socket.socket, target: socket.socket) -> None:
         """What a client says."""
@@ -72,8 +77,14 @@ def carry(source: socket.socket, target: socket.socket, hear: Callable[[bytes], 
             target.sendall(data)
         target.shutdown(socket.SHUT_WR)
     except OSError:
-        source.close()
-        target.close()
+        end(source, target)
+
+
+def end(*streams: socket.socket) -> None:
+    """Whoever reads or writes one of them goes on, and finds it at its end."""
+    for stream in streams:
+        with suppress(OSError):
+            stream.shutdown(socket.SHUT_RDWR)
 
 
 class FarRelay(Relay):

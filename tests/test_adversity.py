@@ -19,7 +19,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 import pytest
 
 from oracle import TIERS, Server, command
-from relay import Relay, frames
+from relay import Relay, end, frames
 from remotec import protocol
 from remotec.client import Client
 from remotec.protocol import HEADER
@@ -277,16 +277,18 @@ class Mute(Relay):
         super().__init__(address)
 
     def ask(self, source: socket.socket, target: socket.socket) -> None:
-        with source, target, suppress(OSError):
+        with suppress(OSError):
             while data := source.recv(65536):
                 self.lost += self.cut
                 if not self.cut:
                     target.sendall(data)
+        end(source, target)
 
     def answer(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
                 target.sendall(data)
+        end(source, target)
 
 
 OUTAGE = """
@@ -507,7 +509,7 @@ class ShortRelay(Relay):
                             half = (len(payload) - 4) // 2
                             payload = half.to_bytes(4, "big") + payload[4 : 4 + half]
                     target.sendall(HEADER.build(len(payload), *header[1:]) + payload)
-            target.shutdown(socket.SHUT_WR)
+        end(source, target)
 
 
 def test_what_comes_after_a_short_reply_is_not_what_follows_it(
