@@ -113,8 +113,10 @@ python3 -c 'import os; a = os.open("{box}/bin", 0); b = os.memfd_create("x"); pr
     os.read(r, 99))'
 flock -s {box}/text echo locked; python3 -c 'import fcntl, os; f = os.open("{box}/text", 0); fcntl.lockf(f,
     fcntl.LOCK_SH); print("shared"); fcntl.lockf(f, fcntl.LOCK_EX)' 2>&1 | tail -1
-python3 -c 'import os, time; f = os.open("{box}/bin", 0); r, w = os.pipe(); p = os.fork();
-    p or (os.sendfile(w, f, 0, 3000000), time.sleep(9)); os.close(w); time.sleep(0.5); os.kill(p, 9); os.waitpid(p, 0);
+python3 -c 'import os, time, fcntl, termios; f = os.open("{box}/bin", 0); r, w = os.pipe(); p = os.fork();
+    p or (os.sendfile(w, f, 0, 3000000), time.sleep(99)); os.close(w); n = lambda: int.from_bytes(fcntl.ioctl(r,
+    termios.FIONREAD, bytes(4)), "little"); all(n() < 65536 and not time.sleep(0.05) for _ in range(400));
+    os.kill(p, 9); os.waitpid(p, 0);
     print(sum(map(len, iter(lambda: os.read(r, 65536), b""))))'
 python3 -c 'import os; f = os.open("{box}/bin", 0); os.splice(f, os.memfd_create("x"), 9)' 2>&1 | tail -1
 """)

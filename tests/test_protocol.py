@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 from construct import Bytes, FormatField, GreedyBytes, GreedyRange, Struct
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oracle import Server
@@ -165,7 +165,7 @@ def plain(value: Any) -> Any:
 def test_codecs_parse_and_build_as_construct_does(name: str) -> None:
     codec = LAYOUTS[name]
 
-    @settings(max_examples=30, deadline=None, database=None)
+    @settings(max_examples=30, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
     @given(fields(codec.layout))
     def agree(message: Dict[str, Any]) -> None:
         built = codec.layout.build(message)

@@ -113,6 +113,7 @@ POLLING = """
 import os, select
 fifo, file = os.open("{box}/fifo", os.O_RDONLY | os.O_NONBLOCK), os.open("{box}/text", 0)
 read, write = os.pipe()
+wait, go_on = os.pipe()
 poll = select.poll()
 poll.register(fifo, select.POLLIN)
 poll.register(read, select.POLLIN)
@@ -121,12 +122,13 @@ if os.fork() == 0:
     out = os.open("{srv}/fifo", os.O_WRONLY)
     select.select([], [], [], 0.3)
     os.write(out, b"line")
-    select.select([], [], [], 0.3)
+    os.read(wait, 1)
     os._exit(0)
 print([events for _, events in poll.poll(5000)], os.read(fifo, 9))
 print(len(select.select([fifo, file], [], [], 0)[0]))
 os.write(write, b"x")
 print([events for _, events in poll.poll(5000)])
+os.write(go_on, b"x")
 os.wait()
 """
 

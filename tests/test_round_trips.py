@@ -71,6 +71,7 @@ def test_a_process_asks_nothing_until_its_first_remote_call(relay: CountingRelay
     assert relay.counts == {}
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("name", ["small", "empty"])
 def test_a_small_file_is_one_round_trip(relay: CountingRelay, box: Path, name: str) -> None:
     assert count(relay, box, SMALL.format(name)) == {"OPEN": 1}
@@ -136,6 +137,7 @@ def test_random_reads_are_not_read_ahead(relay: CountingRelay, box: Path) -> Non
     assert count(relay, box, loop) == {"OPEN": 1, "PREAD": 200}
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_listing_with_attributes_comes_in_pages_that_grow(relay: CountingRelay, box: Path) -> None:
     counts = count(relay, box, "assert sum(e.stat().st_size for e in os.scandir('/box/many')) == 0")
     assert counts["READDIR"] <= 2  # 1,000 and the rest

@@ -87,7 +87,7 @@ class Run:
 
 
 def test_a_small_file_is_one_round_trip(relay: CountingRelay, box: Path, tier: str) -> None:
-    run = Run(relay, box, tier, "exec cat /box/small")
+    run = Run(relay, box, tier, "exec cat /box/small", "--max-stale", "60000")
     assert (run.status, run.out) == (0, "small\n")
     assert (run.stats.round_trips, run.stats.ahead, run.requests) == (1, 0, {"OPEN": 1})
     assert run.stats.by_open >= 2
@@ -102,7 +102,7 @@ def test_a_whole_process_tree_is_counted(relay: CountingRelay, box: Path, tier: 
         head -c 20000000 /box/big | wc -c
         exec cat /box/small
     """
-    run = Run(relay, box, tier, line)
+    run = Run(relay, box, tier, line, "--max-stale", "60000")
     assert (run.status, run.out.splitlines()[-3:]) == (0, ["301", "20000000", "small"])
     assert run.stats.round_trips + run.stats.ahead == sum(run.requests.values())
     assert run.stats.received > 20000000 > run.stats.sent > 0

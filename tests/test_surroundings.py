@@ -169,7 +169,7 @@ def test_a_terminal_s_job_control(servers: Dict[str, Server], tiers: Dict[str, s
         terminal.expect("READY")
         terminal.type("fg\n")
         terminal.expect("sleep 99")
-        time.sleep(0.3)
+        time.sleep(1)
         terminal.type("\x03")
         terminal.expect("READY")
         terminal.status(130)

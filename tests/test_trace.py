@@ -47,7 +47,7 @@ class Trace:
 
 
 def run(server: Server, box: Path, tier: str, file: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    words = (*command(server.address, box, tier, "--trace", str(file)), *words)
+    words = (*command(server.address, box, tier, "--max-stale", "60000", "--trace", str(file)), *words)
     return subprocess.run(words, capture_output=True, timeout=60, text=True)
 
 

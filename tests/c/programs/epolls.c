@@ -406,8 +406,9 @@ static void nested(void)
 
 static void forked(void)
 {
-	int set = epoll_create1(0), status;
+	int set = epoll_create1(0), status, over[2];
 	pid_t child;
+	char byte;
 
 	begin("another process", O_NONBLOCK);
 	add(set, in, EPOLLIN, 1);
@@ -432,6 +433,7 @@ static void forked(void)
 	show("closed", set, MOST, SHORT);
 	end(set);
 	/* As a daemon does: who added it is gone. */
+	pipe(over);
 	set = epoll_create1(0);
 	begin("an orphan", O_NONBLOCK);
 	fflush(stdout);
@@ -450,7 +452,9 @@ static void forked(void)
 	close(in);
 	waitpid(child, &status, 0);
 	put("data");
-	usleep(5 * SHORT * 1000);
+	close(over[1]);
+	read(over[0], &byte, 1);	/* until the orphan has ended, too */
+	close(over[0]);
 	end(set);
 }
 
@@ -500,11 +504,13 @@ static void signals(void)
 	fflush(stdout);
 	child = fork();
 	if (child == 0) {
-		usleep(SHORT * 1000);
-		kill(getppid(), SIGUSR1);
-		_exit(0);
+		for (;;) {		/* the first may come before it waits */
+			usleep(SHORT * 1000);
+			kill(getppid(), SIGUSR1);
+		}
 	}
 	show("interrupted", set, MOST, LONG);
+	kill(child, SIGKILL);
 	printf("caught: %d\n", caught == SIGUSR1);
 	waitpid(child, &status, 0);
 	caught = 0;
