@@ -146,26 +146,6 @@ void rc_call_share(const uint64_t *handles, size_t count)
 	}
 }
 
-/* The first `want` bytes of the buffers as iovecs of their own, after `skip`. */
-static int slice(const struct iovec *from, int count, size_t skip, size_t want, struct iovec *to, int most)
-{
-	int made = 0;
-
-	for (int i = 0; i < count && want && made < most; i++) {
-		size_t take;
-
-		if (skip >= from[i].iov_len) {
-			skip -= from[i].iov_len;
-			continue;
-		}
-		take = from[i].iov_len - skip < want ? from[i].iov_len - skip : want;
-		to[made++] = (struct iovec){ (char *)from[i].iov_base + skip, take };
-		want -= take;
-		skip = 0;
-	}
-	return made;
-}
-
 static size_t total(const struct iovec *parts, int count)
 {
 	size_t sum = 0;
@@ -199,7 +179,7 @@ static ssize_t read_piece(uint16_t operation, uint64_t handle, int64_t offset, c
 ssize_t rc_call_read(uint64_t handle, const struct iovec *into, int count)
 {
 	struct iovec parts[READ_PARTS];
-	int made = slice(into, count, 0, RC_LIMIT_MAX_DATA, parts, READ_PARTS);
+	int made = rc_slice(into, count, 0, RC_LIMIT_MAX_DATA, parts, READ_PARTS);
 
 	return read_piece(RC_OP_READ, handle, 0, parts, made);
 }
@@ -210,7 +190,7 @@ ssize_t rc_call_pread(uint64_t handle, const struct iovec *into, int count, int6
 
 	do {
 		struct iovec parts[READ_PARTS];
-		int made = slice(into, count, done, RC_LIMIT_MAX_DATA, parts, READ_PARTS);
+		int made = rc_slice(into, count, done, RC_LIMIT_MAX_DATA, parts, READ_PARTS);
 		ssize_t got = read_piece(RC_OP_PREAD, handle, offset + (int64_t)done, parts, made);
 
 		if (got < 0)

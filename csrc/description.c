@@ -36,20 +36,6 @@ static ssize_t check(const struct iovec *into, int count)
 	return sum > MAX_RW_COUNT ? MAX_RW_COUNT : (ssize_t)sum;
 }
 
-/* The buffers that `length` bytes go to. */
-static int clip(const struct iovec *into, int count, size_t length, struct iovec *to)
-{
-	int used = 0;
-
-	for (; used < count && length; used++) {
-		to[used] = into[used];
-		if (to[used].iov_len > length)
-			to[used].iov_len = length;
-		length -= to[used].iov_len;
-	}
-	return used;
-}
-
 static int readable(struct rc_description *d, int fd)
 {
 	int flags;
@@ -109,7 +95,6 @@ static void unlock(struct rc_description *d)
  * copy that a fork takes meanwhile holds nothing.  -errno: go on without it. */
 static int lock_offset(int fd)
 {
-	enum { YIELDS = 100 };
 	int own = rc_sys_reopen(fd, O_RDONLY | O_CLOEXEC), locked;
 	uint64_t first_ns = 0;
 
@@ -121,10 +106,7 @@ static int lock_offset(int fd)
 			rc_sys_close(own);
 			return -ETIMEDOUT;
 		}
-		if (i < YIELDS)
-			RC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
-		else
-			rc_sys_poll(NULL, 0, 1);
+		rc_sys_pause(i);
 	}
 	return own;
 }
@@ -254,7 +236,7 @@ ssize_t rc_description_read(struct rc_description *d, int fd, const struct iovec
 	if (length < MAX_RW_COUNT)
 		return length ? read_into(d, fd, into, count) : 0;
 	struct iovec most[count];
-	return read_into(d, fd, most, clip(into, count, (size_t)length, most));
+	return read_into(d, fd, most, rc_slice(into, count, 0, (size_t)length, most, count));
 }
 
 ssize_t rc_description_pread(struct rc_description *d, int fd, const struct iovec *into, int count, int64_t offset)
@@ -274,7 +256,7 @@ ssize_t rc_description_pread(struct rc_description *d, int fd, const struct iove
 	if (length < MAX_RW_COUNT)
 		return length ? fetch(d, false, into, count, offset) : 0;
 	struct iovec most[count];
-	return fetch(d, false, most, clip(into, count, (size_t)length, most), offset);
+	return fetch(d, false, most, rc_slice(into, count, 0, (size_t)length, most, count), offset);
 }
 
 int64_t rc_description_lseek(struct rc_description *d, int fd, int64_t offset, int whence)

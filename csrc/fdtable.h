@@ -24,23 +24,24 @@ extern _Atomic uintptr_t rc_fdtable_direct[RC_FDTABLE_DIRECT];
 void rc_fdtable_start(void);
 struct rc_description *rc_fdtable_resolve(int fd);
 
+/* What most calls find out without a system call; false says nothing. */
+static inline bool rc_fdtable_is_local(int fd)
+{
+	return (unsigned)fd < RC_FDTABLE_DIRECT &&
+	       atomic_load_explicit(&rc_fdtable_direct[fd], memory_order_relaxed) == RC_FD_LOCAL;
+}
+
 /* The description that fd stands for, or NULL: a local descriptor (or a bad one: the kernel will say). */
 static inline struct rc_description *rc_fdtable_get(int fd)
 {
-	if ((unsigned)fd < RC_FDTABLE_DIRECT &&
-	    atomic_load_explicit(&rc_fdtable_direct[fd], memory_order_relaxed) == RC_FD_LOCAL)
-		return 0;
-	return rc_fdtable_resolve(fd);
+	return rc_fdtable_is_local(fd) ? 0 : rc_fdtable_resolve(fd);
 }
 
 /* The same, which stays what it is until it is unpinned, whoever closes the number meanwhile: for who waits for the server. */
 struct rc_description *rc_fdtable_resolve_pinned(int fd);
 static inline struct rc_description *rc_fdtable_pin(int fd)
 {
-	if ((unsigned)fd < RC_FDTABLE_DIRECT &&
-	    atomic_load_explicit(&rc_fdtable_direct[fd], memory_order_relaxed) == RC_FD_LOCAL)
-		return 0;
-	return rc_fdtable_resolve_pinned(fd);
+	return rc_fdtable_is_local(fd) ? 0 : rc_fdtable_resolve_pinned(fd);
 }
 void rc_fdtable_unpin(struct rc_description *d);
 /* The number has been given to another description: it was that of `before`, which is pinned, or of a local one (NULL). */

@@ -216,26 +216,6 @@ static int next_reply(struct rc_stream *s)
 	return 0;
 }
 
-/* At most `want` bytes, from byte `skip` of the buffers on, as iovecs. */
-static int slice(const struct iovec *from, int count, size_t skip, size_t want, struct iovec *to, int most)
-{
-	int made = 0;
-
-	for (int i = 0; i < count && want && made < most; i++) {
-		size_t take;
-
-		if (skip >= from[i].iov_len) {
-			skip -= from[i].iov_len;
-			continue;
-		}
-		take = from[i].iov_len - skip < want ? from[i].iov_len - skip : want;
-		to[made++] = (struct iovec){ (char *)from[i].iov_base + skip, take };
-		want -= take;
-		skip = 0;
-	}
-	return made;
-}
-
 static bool has_some(const struct rc_stream *s)
 {
 	return s->kept || s->left;
@@ -261,7 +241,7 @@ static ssize_t take_some(struct rc_stream *s, const struct iovec *into, int coun
 {
 	struct iovec parts[9];
 	size_t have = s->kept ? s->kept : s->left, take = 0, more = 0;
-	int used = slice(into, count, skip, want < have ? want : have, parts, 8);
+	int used = rc_slice(into, count, skip, want < have ? want : have, parts, 8);
 	ssize_t got;
 
 	if (s->kept)

@@ -55,22 +55,6 @@ static ssize_t read_some(struct rc_description *d, int own, void *memory, size_t
 	return offset < 0 ? rc_description_read(d, own, &into, 1) : rc_description_pread(d, own, &into, 1, offset);
 }
 
-/* Part of an iovec array from byte `skip` on. */
-static int slice(const struct iovec *from, int count, size_t skip, struct iovec *to)
-{
-	int made = 0;
-
-	for (int i = 0; i < count; i++) {
-		if (skip >= from[i].iov_len) {
-			skip -= from[i].iov_len;
-			continue;
-		}
-		to[made++] = (struct iovec){ (char *)from[i].iov_base + skip, from[i].iov_len - skip };
-		skip = 0;
-	}
-	return made;
-}
-
 /* By way of this thread's memory, as much at a time as it holds.  offset < 0: the description's own, which moves on by what
  * arrived in the program and no further. */
 static ssize_t read_into(struct rc_notice *notice, struct rc_description *d, int own, const struct iovec *to, int count,
@@ -85,7 +69,7 @@ static ssize_t read_into(struct rc_notice *notice, struct rc_description *d, int
 
 		if (got <= 0)
 			return done ? (ssize_t)done : got;
-		put = rc_target_scatter(notice, rest, slice(to, count, done, rest), notice->memory, (size_t)got);
+		put = rc_target_scatter(notice, rest, rc_slice(to, count, done, SIZE_MAX, rest, count), notice->memory, (size_t)got);
 		if (put < got && offset < 0 && d->kind == RC_KIND_POSITIONED)
 			rc_sys_lseek(own, (put < 0 ? 0 : put) - got, SEEK_CUR);
 		if (put < 0)

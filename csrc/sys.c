@@ -204,7 +204,15 @@ int64_t rc_sys_lseek(int fd, int64_t offset, int whence)
 }
 
 static _Atomic int raising;		/* the thread whose moment it is */
-enum { MOMENT_YIELDS = 64, MOMENT_SLEEPS = 1000 /* ms */ };
+enum { MOMENT_ATTEMPTS = RC_SYS_YIELDS + 1000 };
+
+void rc_sys_pause(int attempt)
+{
+	if (attempt < RC_SYS_YIELDS)
+		RC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+	else
+		rc_sys_poll(NULL, 0, 1);
+}
 
 bool rc_sys_begin_moment(void)
 {
@@ -214,14 +222,11 @@ bool rc_sys_begin_moment(void)
 		if (other == self)	/* a signal handler in the middle of it */
 			return false;
 		/* Nobody ends that of a thread that was killed, or that a fork left behind in the parent. */
-		if ((RC_SYS(SYS_tgkill, rc_sys_getpid(), other, 0, 0, 0, 0) == -ESRCH || i == MOMENT_YIELDS + MOMENT_SLEEPS) &&
+		if ((RC_SYS(SYS_tgkill, rc_sys_getpid(), other, 0, 0, 0, 0) == -ESRCH || i == MOMENT_ATTEMPTS) &&
 		    atomic_compare_exchange_strong(&raising, &other, self))
 			return true;
 		other = 0;
-		if (i < MOMENT_YIELDS)
-			RC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
-		else
-			rc_sys_poll(NULL, 0, 1);
+		rc_sys_pause(i);
 	}
 	return true;
 }

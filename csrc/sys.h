@@ -133,6 +133,9 @@ int rc_sys_gettid(void);
 int rc_sys_futex_wait(uint32_t *word, uint32_t value, int timeout_ms);
 int rc_sys_futex_wake(uint32_t *word, int count);
 int rc_sys_random(void *bytes, size_t count);
+/* After attempt 0, 1, … at what another thread or process has for a moment, but for which it may wait for a processor. */
+enum { RC_SYS_YIELDS = 64 };
+void rc_sys_pause(int attempt);		/* from RC_SYS_YIELDS on a millisecond */
 uint64_t rc_sys_monotonic_ns(void);
 /* Before a wait begins anew, which starts the kernel's own time-out from zero: whether there is time left, counted from when this
  * was asked first (*first_ns: 0 until then).  timeout_ms 0: always. */

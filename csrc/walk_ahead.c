@@ -115,24 +115,21 @@ static uint64_t now_ms(void)
 
 /* --------------------------------------------------------------------------------------------------- state */
 
-enum { YIELDS = 64, SLEEPS = 32 };
+enum { ATTEMPTS = RC_SYS_YIELDS + 32 };
 
 /* False: somebody is at it for longer than a moment (this thread, below us, if we are in a signal handler). */
 static bool lock(void)
 {
 	int self = rc_sys_gettid();
 
-	for (int i = 0; i < YIELDS + SLEEPS; i++) {
+	for (int i = 0; i < ATTEMPTS; i++) {
 		int none = 0;
 
 		if (atomic_compare_exchange_strong(&now.lock, &none, self))
 			return true;
 		if (none == self)
 			return false;
-		if (i < YIELDS)
-			RC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
-		else	/* whoever has it waits for a processor: still sooner than a reply */
-			rc_sys_poll(NULL, 0, 1);
+		rc_sys_pause(i);
 	}
 	return false;
 }

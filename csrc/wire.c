@@ -160,3 +160,22 @@ void rc_get_stat(struct rc_reader *r, struct rc_stat *stat)
 	stat->dio_offset_align = rc_get_u32(r);
 	stat->subvol = rc_get_u64(r);
 }
+
+int rc_slice(const struct iovec *from, int count, size_t skip, size_t want, struct iovec *to, int most)
+{
+	int made = 0;
+
+	for (int i = 0; i < count && want && made < most; i++) {
+		size_t take;
+
+		if (skip >= from[i].iov_len) {
+			skip -= from[i].iov_len;
+			continue;
+		}
+		take = from[i].iov_len - skip < want ? from[i].iov_len - skip : want;
+		to[made++] = (struct iovec){ (char *)from[i].iov_base + skip, take };
+		want -= take;
+		skip = 0;
+	}
+	return made;
+}

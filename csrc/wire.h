@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 struct rc_writer {
 	uint8_t *at, *end;
@@ -64,5 +65,8 @@ struct rc_stat {
 };
 
 void rc_get_stat(struct rc_reader *r, struct rc_stat *stat);
+
+/* At most `want` bytes, from byte `skip` of the buffers on, as at most `most` iovecs: how many. */
+int rc_slice(const struct iovec *from, int count, size_t skip, size_t want, struct iovec *to, int most);
 
 #endif

@@ -10,7 +10,6 @@ from typing import Optional
 _CREDENTIALS = struct.Struct("3i")  # unix(7): pid, uid, gid
 
 # netlink(7) and sock_diag(7): nlmsghdr; with inet_diag_req_v2, and with the beginning of inet_diag_msg.
-_HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=IHHII BBBxI HH16s16sI8s")
 _REPLY = struct.Struct("=IHHII 4x48x12xII")
 _NETLINK_SOCK_DIAG = 4

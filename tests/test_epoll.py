@@ -90,7 +90,7 @@ async def main():
             ticks += 1
             await asyncio.sleep(0.02)
     ticking = asyncio.create_task(tick())
-    print([line async for line in reader], ticks > 0)
+    print([line async for line in reader], ticks > 5)
     ticking.cancel()
 asyncio.run(main())
 """
@@ -103,7 +103,7 @@ const timer = setInterval(() => ticks++, 20);
 let seen = '';
 new net.Socket({ fd, readable: true, writable: false }).on('data', d => {
     seen += d;
-    if (seen === '1\\n2\\n3\\n') { clearInterval(timer); console.log(seen, ticks > 0); process.exit(0); }
+    if (seen === '1\\n2\\n3\\n') { clearInterval(timer); console.log(seen, ticks > 5); process.exit(0); }
 }).on('error', e => console.log(e.message));
 """
 

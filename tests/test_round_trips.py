@@ -205,7 +205,8 @@ def test_a_far_server_has_a_connection_on_hand(servers: Dict[str, Server], fores
     line = "for i in 1 2 3 4 5; do cat {box}/small; sleep 0.1; env -i cat {box}/small; sleep 0.1; done"
     found = re.search(rb"connections: (\d+) waited for, (\d+) on hand", run_far(servers, forest, line, None, tier))
     assert found
-    assert int(found[2]) >= 8  # of ten; on a machine that is busy one more may come before its own
+    waited, on_hand = map(int, found.groups())
+    assert on_hand >= 8 and waited <= 5  # on a machine that is busy one more may come before its own
 
 
 @pytest.mark.parametrize("tier", ["preload", "both"], indirect=True)

@@ -73,10 +73,10 @@ def cost(address: str, box: Path, tier: str, program: "list[str]", *options: str
 @pytest.mark.parametrize(
     "walk, most",
     [
-        ("find {box}/tree -ls", 20),
-        ("ls -lR {box}/tree", 20),
-        ("grep -r hay {box}/tree", 40),
-        ("tar cf - -C {box} tree", 40),
+        ("find {box}/tree -ls", 12),
+        ("ls -lR {box}/tree", 14),
+        ("grep -r hay {box}/tree", 16),
+        ("tar cf - -C {box} tree", 14),
     ],
 )
 def test_a_walk_waits_for_hardly_any_of_its_directories_and_files(
