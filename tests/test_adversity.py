@@ -323,7 +323,7 @@ def test_who_goes_on_without_a_server_does_not_wait_for_it_each_time(
 ) -> None:
     relay = Mute(servers["fast"].address)
     process = subprocess.Popen(
-        [*command(relay.address, tree, tier, "--timeout", "1"), "python3", "-c", OUTAGE],
+        [*command(relay.address, tree, tier, "--timeout", "3"), "python3", "-c", OUTAGE],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
